@@ -1,0 +1,48 @@
+//! Every limit of the system, by name. Reaching one gives an error that names it; nothing is cut silently.
+
+use crate::time::Millis;
+
+/// Bytes of a namespace, workflow, pool or step name.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of a definition's source.
+pub const DEFINITION_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of one value (input, output, signal) in its MessagePack form; below the default message limit of NATS (1 MiB).
+pub const VALUE_BYTES_MAX: usize = 768 * 1024;
+/// A task's input above this travels by reference, and the worker fetches it from the owner.
+pub const INLINE_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a run's stored control state (without its values).
+pub const RUN_STATE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of an idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Nodes of a plan.
+pub const PLAN_NODES_MAX: usize = 10_000;
+/// Nesting of a definition's tasks.
+pub const PLAN_DEPTH_MAX: usize = 64;
+/// Live tokens of one run (parallel branches and concurrent iterations together).
+pub const TOKENS_MAX: usize = 10_000;
+/// Items of one `for`.
+pub const FOR_ITEMS_MAX: usize = 1_000_000;
+/// Pure nodes that one fold of a run may pass before the rest is put off to a later event, so that no run delays others.
+pub const NODES_PER_FOLD_MAX: u32 = 1_000;
+/// Signals kept for a run that does not wait for them yet.
+pub const SIGNALS_BUFFERED_MAX: usize = 1_000;
+/// Attempts of one step, where a retry policy sets no lower limit.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+/// Deliveries of one task message before it goes to the dead letters.
+pub const DELIVERIES_MAX: u64 = 20;
+/// Tasks of one pool that are published and not finished at a time; the rest wait in the store.
+pub const TASKS_PUBLISHED_MAX: usize = 10_000;
+/// Events folded in one batch of one partition.
+pub const FOLD_BATCH_MAX: usize = 512;
+/// Bytes of events folded in one batch of one partition.
+pub const FOLD_BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often a batch with one event may fail to be folded before that event is put aside and its run parked.
+pub const FOLD_TRIES_MAX: u32 = 2;
+/// A live run appends a snapshot before this many of its events have passed since the last.
+pub const SNAPSHOT_EVENTS: u64 = 10_000;
+/// Rows of one page of a list.
+pub const LIST_PAGE_MAX: usize = 500;
+/// The longest a `get` or `result` waits before it answers with what is known.
+pub const API_WAIT_MAX: Millis = Millis(60_000);
+/// The longest wait, timeout or retry delay: ten years.
+pub const DURATION_MAX: Millis = Millis(10 * 365 * 24 * 3_600_000);
