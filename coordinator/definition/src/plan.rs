@@ -1,0 +1,274 @@
+//! The plan: a compiled definition as a numbered table of nodes. The engine walks it; nothing outside of this package makes
+//! one. All names are resolved, all expressions compiled, all constants checked.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepmill_protocol::{Digest, Namespace, PoolName, Priority, StepKind, StepPath, Version, WorkflowName};
+
+use crate::expression::Expression;
+use crate::schema::Schema;
+
+/// The place of a node in [`Plan::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub u32);
+
+/// A compiled definition.
+#[derive(Debug)]
+pub struct Plan {
+    /// Address of the source it was compiled from.
+    pub digest: Digest,
+    /// `document.namespace`.
+    pub namespace: Namespace,
+    /// `document.name`.
+    pub name: WorkflowName,
+    /// `document.version`.
+    pub version: Version,
+    /// All nodes; children may have smaller or larger numbers than their parents.
+    pub nodes: Vec<Node>,
+    /// The workflow's own `do`.
+    pub root: NodeId,
+    /// The workflow's `input` and `output`.
+    pub flow: DataFlow,
+    /// The workflow's `timeout.after`.
+    pub timeout: Option<DurationSpec>,
+    /// `use.secrets`: the names that expressions may refer to as `$secrets.<name>`.
+    pub secrets: Vec<String>,
+    /// The `document` block as JSON (for `$workflow.definition`).
+    pub document: Value,
+}
+
+impl Plan {
+    /// The node with this number.
+    ///
+    /// # Panics
+    /// Never for a number that this plan gave out.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// The node with this number, or none when a stored state names one that the plan does not have.
+    #[must_use]
+    pub fn get(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.0 as usize)
+    }
+}
+
+/// One task of the definition.
+#[derive(Debug)]
+pub struct Node {
+    /// Its number.
+    pub id: NodeId,
+    /// Its JSON pointer, for instance `/do/1/charge`.
+    pub path: StepPath,
+    /// Its name (the last part of the path, unescaped); lists that have no name of their own (`do` blocks of a `for`, a
+    /// `catch` …) carry the name of their owner.
+    pub name: Arc<str>,
+    /// The node that contains it; none for the root.
+    pub parent: Option<NodeId>,
+    /// `if`: when false the task is skipped and its input is its output.
+    pub condition: Option<Expression>,
+    /// `input`, `output`, `export`.
+    pub flow: DataFlow,
+    /// `timeout.after`, inline or by reference to `use.timeouts`.
+    pub timeout: Option<DurationSpec>,
+    /// `then`, resolved. [`Next::Continue`] where nothing is said.
+    pub then: Next,
+    /// What it does.
+    pub kind: NodeKind,
+    /// The task as it stands in the definition (for `$task.definition`).
+    pub definition: Value,
+}
+
+/// Where a token goes after a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// To the next task of the list that contains this one; after the last one the list ends.
+    Continue,
+    /// To that task of the same list (forward or backward).
+    To(NodeId),
+    /// The list that contains the task ends.
+    Exit,
+    /// The whole workflow ends.
+    End,
+}
+
+/// What a task does.
+#[derive(Debug)]
+pub enum NodeKind {
+    /// A list of tasks, one after the other. A token enters at the first; the output of each is the input of the next;
+    /// the list's output is that of its last task.
+    Do {
+        /// The tasks in order.
+        children: Vec<NodeId>,
+    },
+    /// `set`: its output is the value of the template.
+    Set {
+        /// The value.
+        value: Template,
+    },
+    /// `switch`: the first case whose `when` holds (or is absent) says where to go. With none: [`Node::then`].
+    /// Its output is its input.
+    Switch {
+        /// The cases in order.
+        cases: Vec<Case>,
+    },
+    /// `for`: runs `body` for each item. One at a time, the output of an iteration is the input of the next and the last
+    /// one's is the task's. With `concurrency`, each iteration gets the task's input and the output is the array of
+    /// the iterations' outputs in the order of the items.
+    For {
+        /// The variable (without `$`) that holds the item; `item` unless said.
+        each: Arc<str>,
+        /// The variable that holds the index, from 0; `index` unless said.
+        at: Arc<str>,
+        /// Gives the array to go through; evaluated on the task's input.
+        items: Template,
+        /// Checked before each iteration on the iteration's input; false ends the loop.
+        while_: Option<Expression>,
+        /// `metadata.concurrency`: how many iterations at a time; none means one after the other.
+        concurrency: Option<u32>,
+        /// The list to run (kind [`NodeKind::Do`]).
+        body: NodeId,
+    },
+    /// `fork`: runs all branches at once on the task's input. The output is the array of theirs in order, or with
+    /// `compete` the output of the first that ends (the others are cancelled).
+    Fork {
+        /// The branches (any kind of node).
+        branches: Vec<NodeId>,
+        /// `fork.compete`.
+        compete: bool,
+    },
+    /// `try`.
+    Try {
+        /// The list to try (kind [`NodeKind::Do`]).
+        body: NodeId,
+        /// What to do with an error from it. Boxed to keep nodes small.
+        catch: Box<Catch>,
+    },
+    /// `raise`: fails with this error.
+    Raise {
+        /// A template whose value is a problem object (`type`, `status`, `title`, `detail`, `instance`).
+        error: Template,
+    },
+    /// `wait`.
+    Wait {
+        /// How long.
+        duration: DurationSpec,
+    },
+    /// Runs `body` with the value of `with` as its input, as a call of a function of `use.functions` does. Its output is the body's.
+    Scope {
+        /// The input.
+        with: Template,
+        /// The function's task (any kind of node).
+        body: NodeId,
+    },
+    /// A step that a worker runs: `call: http`, `call: llm`, `call: <registered step>`. Boxed to keep nodes small.
+    Call(Box<Call>),
+}
+
+/// A step that a worker runs.
+#[derive(Debug)]
+pub struct Call {
+    /// What a worker registered.
+    pub kind: StepKind,
+    /// The step's input; the token's input where the definition gives no `with`.
+    pub with: Option<Template>,
+    /// `metadata.pool`; `llm` for `call: llm`, `default` for all others unless said.
+    pub pool: PoolName,
+    /// `metadata.priority`.
+    pub priority: Priority,
+    /// Set when this call is the only task of its `try`, the `try`'s retry has no expression and no filter that needs one:
+    /// the worker may then have a failed attempt redelivered by the broker under this policy.
+    pub broker_retry: Option<stepmill_protocol::RetryPolicy>,
+}
+
+/// One case of a `switch`.
+#[derive(Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its condition; none is the default.
+    pub when: Option<Expression>,
+    /// Where it leads.
+    pub then: Next,
+}
+
+/// The `catch` of a `try`.
+#[derive(Debug)]
+pub struct Catch {
+    /// `errors.with`: each field that is given must equal that of the error (templates, evaluated at the catch).
+    pub with: Vec<(Arc<str>, Template)>,
+    /// The variable that holds the error; `error` unless said.
+    pub as_: Arc<str>,
+    /// Caught only if this holds.
+    pub when: Option<Expression>,
+    /// Not caught if this holds.
+    pub except_when: Option<Expression>,
+    /// Try the body again before `body` below is considered.
+    pub retry: Option<Retry>,
+    /// Runs when the error was caught and no retry is left (kind [`NodeKind::Do`]). None: the task's output is its input.
+    pub body: Option<NodeId>,
+}
+
+/// A retry policy as the definition has it.
+#[derive(Debug)]
+pub struct Retry {
+    /// Retried only if this holds.
+    pub when: Option<Expression>,
+    /// Not retried if this holds.
+    pub except_when: Option<Expression>,
+    /// The first delay.
+    pub delay: DurationSpec,
+    /// How it grows.
+    pub backoff: stepmill_protocol::retry::Backoff,
+    /// Added to each delay: from, to.
+    pub jitter: Option<(DurationSpec, DurationSpec)>,
+    /// `limit.attempt.count`: attempts in all, the first included.
+    pub attempts_max: Option<u32>,
+    /// `limit.attempt.duration`: how long one pass may take.
+    pub attempt_duration: Option<DurationSpec>,
+    /// `limit.duration`: no new pass later than this after the first began.
+    pub duration_max: Option<DurationSpec>,
+}
+
+/// `input`, `output` and `export` of a task or the workflow.
+#[derive(Debug, Default)]
+pub struct DataFlow {
+    /// `input.schema`: checked on the raw input.
+    pub input_schema: Option<Arc<Schema>>,
+    /// `input.from`.
+    pub input_from: Option<Template>,
+    /// `output.as`.
+    pub output_as: Option<Template>,
+    /// `output.schema`: checked on the transformed output.
+    pub output_schema: Option<Arc<Schema>>,
+    /// `export.as`: its value becomes `$context`.
+    pub export_as: Option<Template>,
+    /// `export.schema`: checked on the new context.
+    pub export_schema: Option<Arc<Schema>>,
+}
+
+/// A value with expressions in it.
+#[derive(Debug)]
+pub enum Template {
+    /// No expression inside.
+    Const(Arc<Value>),
+    /// One expression.
+    Expr(Expression),
+    /// An array, at least one of whose items is not constant.
+    Array(Vec<Template>),
+    /// An object, at least one of whose values is not constant. In the order of the definition.
+    Object(Vec<(String, Template)>),
+}
+
+/// A duration, known or to be evaluated.
+#[derive(Debug)]
+pub enum DurationSpec {
+    /// Milliseconds.
+    Const(stepmill_protocol::Millis),
+    /// An expression or template that gives an ISO 8601 text or an object of days, hours, minutes, seconds, milliseconds;
+    /// [`crate::duration::from_value`] reads it.
+    Template(Template),
+}
