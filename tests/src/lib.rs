@@ -1,1 +1,3 @@
-//!
+//! The harness of the tests that need more than one package: real servers as child processes.
+
+pub mod server;

@@ -1,0 +1,4 @@
+//! `stepmill-nats` against a real nats-server.
+
+mod connect;
+mod support;
