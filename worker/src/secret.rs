@@ -1,0 +1,243 @@
+//! Secrets: puts their values where an input refers to them, and takes them out of error texts again. Values are never
+//! logged.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepmill_protocol::problem::Standard;
+use stepmill_protocol::{Problem, SecretScope};
+
+use crate::failure::Failure;
+
+/// What stands between a reference's name and the text after it.
+const REFERENCE_END: char = '\u{2063}';
+/// The environment variable of a secret begins with this.
+const VARIABLE_PREFIX: &str = "STEPMILL_SECRET_";
+
+type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// Where a worker finds its secrets: the variable `STEPMILL_SECRET_<NAME>` (upper case, `-` as `_`), then a file with
+/// the secret's name in the folder of secrets.
+#[derive(Clone)]
+pub struct Secrets {
+    variables: Arc<Variables>,
+    folder: Option<PathBuf>,
+}
+
+impl Secrets {
+    /// From the process's environment and, where given, a folder with one file per secret.
+    #[must_use]
+    pub fn from_env(folder: Option<PathBuf>) -> Self {
+        Self { variables: Arc::new(|name| std::env::var(name).ok()), folder }
+    }
+
+    /// From a fixed table of variables, for tests.
+    #[must_use]
+    pub fn of(variables: BTreeMap<String, String>) -> Self {
+        Self { variables: Arc::new(move |name| variables.get(name).cloned()), folder: None }
+    }
+
+    /// The environment variable that holds the secret `name`.
+    #[must_use]
+    pub fn variable(name: &str) -> String {
+        format!("{VARIABLE_PREFIX}{}", name.to_uppercase().replace('-', "_"))
+    }
+
+    /// Replaces all references in `input`. Gives back what was put in, to be hidden again.
+    pub(crate) async fn fill(&self, scope: &SecretScope, input: &mut Value) -> Result<Revealed, Failure> {
+        let mut revealed = Revealed::default();
+        if scope.mark.is_empty() {
+            return Ok(revealed);
+        }
+        let mut names = Vec::new();
+        each_string(input, &mut |text| collect_names(scope, text, &mut names));
+        for name in names {
+            let value = self.get(scope, &name).await?;
+            revealed.values.push((name, value));
+        }
+        each_string(input, &mut |text| {
+            for (name, value) in &revealed.values {
+                let reference = scope.reference(name);
+                if text.contains(&reference) {
+                    *text = text.replace(&reference, value);
+                }
+            }
+        });
+        Ok(revealed)
+    }
+
+    async fn get(&self, scope: &SecretScope, name: &str) -> Result<String, Failure> {
+        let wrong = |text: String| Failure::new(Problem::standard(Standard::Configuration, text), false);
+        if !scope.names.iter().any(|declared| declared == name) {
+            return Err(wrong(format!("the input refers to secret `{name}`, which `use.secrets` does not declare")));
+        }
+        let safe = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if !safe {
+            return Err(wrong(format!("secret `{name}`: use letters, digits, `-` and `_` in the names of secrets")));
+        }
+        let variable = Self::variable(name);
+        if let Some(value) = (self.variables)(&variable) {
+            return Ok(value);
+        }
+        let Some(folder) = &self.folder else {
+            return Err(wrong(format!("secret `{name}` is missing: set {variable} for the workers of this pool")));
+        };
+        let file = folder.join(name);
+        match tokio::fs::read_to_string(&file).await {
+            Ok(value) => Ok(value.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(e) => Err(wrong(format!(
+                "secret `{name}` is missing: set {variable} for the workers of this pool, or put it into {} ({e})",
+                file.display()
+            ))),
+        }
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secrets").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// The secrets that an attempt was given.
+#[derive(Default)]
+pub(crate) struct Revealed {
+    values: Vec<(String, String)>,
+}
+
+impl Revealed {
+    /// Hides the values wherever a problem repeats them, in their own form and as they look inside URLs and JSON.
+    pub(crate) fn hide(&self, problem: &mut Problem) {
+        if self.values.is_empty() {
+            return;
+        }
+        let mut forms: Vec<(String, String)> = Vec::new();
+        for (name, value) in self.values.iter().filter(|(_, value)| !value.is_empty()) {
+            let shown = format!("[secret {name}]");
+            let json = Value::String(value.clone()).to_string();
+            for form in [value.clone(), in_url(value), json[1..json.len() - 1].to_owned()] {
+                if !forms.iter().any(|(known, _)| *known == form) {
+                    forms.push((form, shown.clone()));
+                }
+            }
+        }
+        // The longest first: one secret may be the beginning of another.
+        forms.sort_by_key(|(form, _)| std::cmp::Reverse(form.len()));
+        let hide = |text: &mut String| {
+            for (form, shown) in &forms {
+                if text.contains(form.as_str()) {
+                    *text = text.replace(form.as_str(), shown);
+                }
+            }
+        };
+        hide(&mut problem.title);
+        hide(&mut problem.kind);
+        problem.detail.as_mut().into_iter().chain(problem.instance.as_mut()).for_each(hide);
+        if let Some(extra) = &mut problem.extra {
+            each_string(extra, &mut |text| hide(text));
+        }
+    }
+}
+
+fn in_url(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+fn collect_names(scope: &SecretScope, text: &str, names: &mut Vec<String>) {
+    for rest in text.split(scope.mark.as_str()).skip(1) {
+        if let Some((name, _)) = rest.split_once(REFERENCE_END)
+            && !names.iter().any(|known| known == name)
+        {
+            names.push(name.to_owned());
+        }
+    }
+}
+
+/// Every string in a value, keys left out.
+fn each_string(value: &mut Value, act: &mut impl FnMut(&mut String)) {
+    match value {
+        Value::String(text) => act(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_string(item, act)),
+        Value::Object(map) => map.values_mut().for_each(|item| each_string(item, act)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn scope() -> SecretScope {
+        SecretScope { mark: "\u{2063}k9:".into(), names: vec!["api-key".into(), "token".into(), "../up".into()] }
+    }
+
+    fn secrets() -> Secrets {
+        Secrets::of(BTreeMap::from([
+            ("STEPMILL_SECRET_API_KEY".to_owned(), "s3cr3t/plus more".to_owned()),
+            ("STEPMILL_SECRET_TOKEN".to_owned(), "tok\"en".to_owned()),
+        ]))
+    }
+
+    #[tokio::test]
+    async fn references_become_values_and_values_are_hidden_again() {
+        let s = scope();
+        let mut input = json!({
+            "headers": {"authorization": format!("Bearer {}", s.reference("api-key"))},
+            "list": [s.reference("token"), 7, "plain"],
+        });
+        let revealed = secrets().fill(&s, &mut input).await.unwrap();
+        assert_eq!(
+            input,
+            json!({"headers": {"authorization": "Bearer s3cr3t/plus more"}, "list": ["tok\"en", 7, "plain"]})
+        );
+        let mut problem = Problem::standard(
+            Standard::Communication,
+            "GET /x?k=s3cr3t%2Fplus%20more failed for s3cr3t/plus more and {\"t\":\"tok\\\"en\"}",
+        );
+        problem.extra = Some(json!({"body": ["tok\"en refused"]}));
+        revealed.hide(&mut problem);
+        let text = serde_json::to_string(&problem).unwrap();
+        assert!(!text.contains("s3cr3t") && !text.contains("en refused\""), "{text}");
+        assert!(text.contains("[secret api-key]") && text.contains("[secret token] refused"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_named() {
+        let s = scope();
+        let none = Secrets::of(BTreeMap::new());
+        for (name, expected) in [
+            ("api-key", "set STEPMILL_SECRET_API_KEY"),
+            ("other", "`use.secrets` does not declare"),
+            ("../up", "use letters, digits"),
+        ] {
+            let mut input = json!(s.reference(name));
+            let failure = none.fill(&s, &mut input).await.err().unwrap();
+            assert!(failure.to_string().contains(expected), "{failure}");
+            assert!(!failure.is_retryable() && failure.problem().is(Standard::Configuration));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_holds_one_file_per_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("token"), "from-file\n").unwrap();
+        let secrets = Secrets { folder: Some(folder.path().into()), ..Secrets::of(BTreeMap::new()) };
+        let mut input = json!([scope().reference("token")]);
+        secrets.fill(&scope(), &mut input).await.unwrap();
+        assert_eq!(input, json!(["from-file"]));
+        let failure = secrets.fill(&scope(), &mut json!(scope().reference("api-key"))).await.err().unwrap();
+        assert!(failure.to_string().contains("or put it into"), "{failure}");
+    }
+}
