@@ -210,6 +210,8 @@ pub struct Catch {
     pub retry: Option<Retry>,
     /// Runs when the error was caught and no retry is left (kind [`NodeKind::Do`]). None: the task's output is its input.
     pub body: Option<NodeId>,
+    /// `catch.then`: where the token goes after the error was caught (and `body` has ended); the task's `then` where nothing is said.
+    pub then: Option<Next>,
 }
 
 /// A retry policy as the definition has it.

@@ -1,0 +1,162 @@
+//! Expressions: jq, compiled once per definition, bounded by counted work, depth and output size. Same input, same
+//! result, everywhere. How they are bounded: `docs/decision/0002-expression-limits.md`.
+
+mod jaq;
+mod json;
+mod lang;
+mod meter;
+mod number;
+mod path;
+mod syntax;
+mod value;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use lang::{Lang, Shared};
+use path::Plain;
+pub use syntax::ExpressionMistake;
+
+/// A compiled expression. Cheap to clone.
+#[derive(Clone)]
+pub struct Expression {
+    /// Its text without `${ }`.
+    pub source: Arc<str>,
+    program: Arc<Program>,
+}
+
+enum Program {
+    Plain(Plain),
+    Filter {
+        filter: jaq_core::Filter<Lang>,
+        /// The variables that it uses, in the order in which it wants them.
+        vars: Vec<Arc<str>>,
+    },
+}
+
+impl std::fmt::Debug for Expression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "${{ {} }}", self.source)
+    }
+}
+
+/// The variables of an evaluation, by name without `$`. Every variable the plan's compiler accepts is passed in by name; one that has
+/// no value at this place is absent and evaluates to null.
+#[derive(Clone, Debug, Default)]
+pub struct Variables(pub Vec<(Arc<str>, Arc<Value>)>);
+
+impl Variables {
+    /// The value of a variable; the last one of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().rev().find(|(n, _)| &**n == name).map(|(_, v)| &**v)
+    }
+}
+
+/// Why an expression gave no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpressionError {
+    /// It failed, in jq's words.
+    #[error("expression `{source_text}` failed: {reason}")]
+    Failed {
+        /// Its text.
+        source_text: String,
+        /// jq's words.
+        reason: String,
+    },
+    /// It gave no value.
+    #[error("expression `{source_text}` gave no value")]
+    Empty {
+        /// Its text.
+        source_text: String,
+    },
+    /// It used more than it may.
+    #[error("expression `{source_text}` exceeded its limit of {limit}")]
+    Limit {
+        /// Its text.
+        source_text: String,
+        /// Which limit, with its number.
+        limit: String,
+    },
+}
+
+impl Expression {
+    /// Compiles an expression (its text without `${ }`) that may use the variables `known` (names without `$`).
+    ///
+    /// # Errors
+    /// [`ExpressionMistake`] when the text is no jq, uses what is not known or not allowed, or is too large.
+    pub fn compile(text: &str, known: &[&str]) -> Result<Self, ExpressionMistake> {
+        let arena = syntax::Arena::default();
+        let mut term = syntax::parse(text)?;
+        let used = syntax::names(&mut term).vars;
+        let is_known = |name: &str| known.iter().any(|k| Some(*k) == name.strip_prefix('$'));
+        let vars: Vec<String> = used.into_iter().filter(|name| is_known(name)).collect();
+        let bare = |name: &String| Arc::<str>::from(name.trim_start_matches('$'));
+        let program = match Plain::of(&term) {
+            Some(plain) => {
+                if let Plain::Path { root: path::Root::Variable(name), .. } = &plain {
+                    if !known.contains(&&**name) {
+                        return Err(syntax::unknown_variable(text, &format!("${name}"), known));
+                    }
+                }
+                Program::Plain(plain)
+            }
+            None => {
+                let filter = syntax::link(text, term, &arena, &vars, known)?;
+                Program::Filter { filter, vars: vars.iter().map(bare).collect() }
+            }
+        };
+        Ok(Self { source: text.into(), program: Arc::new(program) })
+    }
+
+    /// The value that it gives; the first, where it gives several.
+    ///
+    /// # Errors
+    /// [`ExpressionError`] when it fails, gives nothing, or uses more than it may.
+    pub fn evaluate(&self, input: &Value, vars: &Variables) -> Result<Value, ExpressionError> {
+        self.first(input, vars)?.ok_or_else(|| ExpressionError::Empty { source_text: self.shown() })
+    }
+
+    /// Whether it holds: its value is neither false nor null, and there is one.
+    ///
+    /// # Errors
+    /// [`ExpressionError`] when it fails or uses more than it may.
+    pub fn holds(&self, input: &Value, vars: &Variables) -> Result<bool, ExpressionError> {
+        let value = self.first(input, vars)?.unwrap_or(Value::Null);
+        Ok(!matches!(value, Value::Null | Value::Bool(false)))
+    }
+
+    fn first(&self, input: &Value, vars: &Variables) -> Result<Option<Value>, ExpressionError> {
+        let failed = |reason| ExpressionError::Failed { source_text: self.shown(), reason };
+        let (filter, names) = match &*self.program {
+            Program::Plain(plain) => return plain.evaluate(input, vars).map(Some).map_err(failed),
+            Program::Filter { filter, vars } => (filter, vars),
+        };
+        let outcome = meter::metered(|| {
+            let values: Vec<value::Val> =
+                names.iter().map(|name| json::read(vars.get(name).unwrap_or(&Value::Null))).collect();
+            let ctx = jaq_core::Ctx::<Lang>::new(Shared(&filter.lut), jaq_core::Vars::new(values));
+            let first = filter.id.run((ctx, json::read(input))).next();
+            first.map(|out| out.map(|v| json::give(&v)).map_err(lang::reason)).transpose()
+        });
+        match outcome {
+            Ok(value) => value.map_err(failed),
+            Err(stop) => Err(ExpressionError::Limit { source_text: self.shown(), limit: stop.to_string() }),
+        }
+    }
+
+    /// The text for messages.
+    fn shown(&self) -> String {
+        /// Characters of an expression shown in a message.
+        const SHOWN: usize = 200;
+        let mut shown: String = self.source.trim().chars().take(SHOWN).collect();
+        if self.source.trim().chars().count() > SHOWN {
+            shown.push('…');
+        }
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests;
