@@ -1,0 +1,89 @@
+//! The pools' queues as coordinators see them: publishing tasks, and looking whether one is still there.
+
+use bytes::Bytes;
+use serde_json::json;
+use stepmill_protocol::{CommandId, PoolName, Priority, StepKind};
+
+use crate::connect::Nats;
+use crate::error::NatsError;
+use crate::publish::{Outgoing, Stored};
+use crate::stream::{StreamOptions, StreamState};
+use crate::subject;
+
+/// A task to publish.
+#[derive(Clone, Debug)]
+pub struct TaskMessage {
+    /// The dispatch; also the message id.
+    pub id: CommandId,
+    /// The pool.
+    pub pool: PoolName,
+    /// The priority there.
+    pub priority: Priority,
+    /// The kind of step.
+    pub kind: StepKind,
+    /// Published again after a takeover or a loss: the worker asks the owner before it runs it.
+    pub again: bool,
+    /// The task's bytes.
+    pub payload: Bytes,
+}
+
+/// The pools' queues. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TaskQueues {
+    nats: Nats,
+    options: StreamOptions,
+}
+
+impl TaskQueues {
+    /// The queues that this connection reaches; `options` for those that have to be made.
+    #[must_use]
+    pub const fn new(nats: Nats, options: StreamOptions) -> Self {
+        Self { nats, options }
+    }
+
+    /// Makes sure that a pool has its queue.
+    ///
+    /// # Errors
+    /// [`NatsError::Setting`] when it exists with a wrong setting that cannot be changed.
+    pub async fn ensure(&self, pool: &PoolName) -> Result<(), NatsError> {
+        self.nats.ensure_pool(pool, &self.options).await
+    }
+
+    /// Publishes all tasks, pipelined; the results are in the same order. [`NatsError::NoResponders`] means that the
+    /// pool has no queue: call [`TaskQueues::ensure`] and publish again.
+    pub async fn publish(&self, tasks: Vec<TaskMessage>) -> Vec<Result<Stored, NatsError>> {
+        let outgoing = |t: TaskMessage| Outgoing {
+            subject: subject::task(&t.pool, t.priority, &t.kind),
+            id: Some(t.id.to_string()),
+            again: t.again,
+            payload: t.payload,
+        };
+        self.nats.store_all(tasks.into_iter().map(outgoing).collect()).await
+    }
+
+    /// Whether the message with this sequence is still in the pool's queue, waiting or being worked on. The stream's
+    /// leader is asked, so a lagging copy cannot say that it is gone.
+    ///
+    /// # Errors
+    /// [`NatsError`] when the broker does not answer. A queue that does not exist holds nothing.
+    pub async fn exists(&self, pool: &PoolName, seq: u64) -> Result<bool, NatsError> {
+        let verb = format!("STREAM.MSG.GET.{}", subject::tasks_stream(pool));
+        match self.nats.js_call(&verb, &json!({"seq": seq})).await {
+            Ok(_) => Ok(true),
+            Err(NatsError::NotFound { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Where the pool's queue begins and ends, and which one it is; none where there is none.
+    ///
+    /// # Errors
+    /// [`NatsError`] when the broker does not answer.
+    pub async fn state(&self, pool: &PoolName) -> Result<Option<StreamState>, NatsError> {
+        match self.nats.stream_state(&subject::tasks_stream(pool)).await {
+            Ok(state) => Ok(Some(state)),
+            Err(NatsError::NotFound { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
