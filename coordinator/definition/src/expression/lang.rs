@@ -134,7 +134,7 @@ fn own() -> [jaq_core::native::Filter<jaq_core::RunPtr<Lang>>; 9] {
                     if size > PATTERN_SIZE_MAX {
                         stop(Stop::Pattern);
                     }
-                    spend(PATTERN.saturating_add(size.saturating_mul(text.text.len() as u64 + 8)));
+                    spend(PATTERN.saturating_add(size.saturating_mul(2 * (text.text.len() as u64 + 8))));
                 }
                 Ok(x)
             })

@@ -9,13 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 compile_error!("expressions that exceed a limit are ended by unwinding: build with panic = \"unwind\"");
 
 /// Units of work (copies, comparisons, calls) of one evaluation.
-const WORK_MAX: u64 = 50_000_000;
+const WORK_MAX: u64 = 40_000_000;
 /// Bytes of values alive at one moment of an evaluation.
 const MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Nesting of a value inside an evaluation.
 pub(super) const DEPTH_MAX: u16 = 128;
 /// Nesting of calls, each weighted by the nesting of the called definition's body.
-const CALLS_MAX: u32 = 400;
+const CALLS_MAX: u32 = 100;
 /// Bytes of stack below [`metered`]. The counted limits end an evaluation long before; this is the net under them.
 const STACK_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of the value that an evaluation gives (the engine checks the exact encoded size later).

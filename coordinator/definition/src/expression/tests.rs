@@ -109,17 +109,17 @@ fn a_blow_up_ends_with_a_limit() {
         "def a: ., .; def b: a | a | a | a; def c: b | b | b | b; last(c | c | c | c)",
         "null | .[1e9] = 1",
         "null | .[100000000000] = 1",
-        "[range(300)] | combinations(10)? // [combinations]",
+        "[range(300)] | [combinations(10)] | length",
         "\"a\" * 100000 | test(\"(a{100}){100}{100}b\")",
         "\"a\" * 1000000 | [range(1000) as $i | test(\"(a|b)*c\")]",
         "reduce range(10000000) as $i (3; . * .)",
-        "try repeat(error) catch .",
+        "last(repeat(try error(.) catch .))",
         "last(repeat(try error catch .))",
         "[.. |= [., .]] | last(repeat(.))",
         "def f: try f; f",
         "def f: [f]; f",
-        "def f: (.a | f) |= 1; f",
-        "path(def f: .a | f; f)",
+        "null | def f: (.a | f) |= 1; f",
+        "null | path(def f: .a | f; f)",
         "label $out | last(repeat(1))",
         "[range(200000)] | sort_by(-.) | group_by(. % 1000) | map(tojson) | join(\"\") * 100",
     ] {
@@ -128,6 +128,6 @@ fn a_blow_up_ends_with_a_limit() {
         let Ok(Err(ExpressionError::Limit { .. })) = got else {
             panic!("{text}: {:?} after {:?}", got.map(|g| g.map(|v| v.to_string().len())), begin.elapsed());
         };
-        eprintln!("{:>8.1?} {text}  {}", begin.elapsed(), got.unwrap().unwrap_err());
+        println!("{:>8.1?} {text}", begin.elapsed());
     }
 }

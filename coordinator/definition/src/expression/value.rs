@@ -47,6 +47,8 @@ pub(super) struct Obj {
 
 pub(super) type Fail = Error<Val>;
 
+/// Work of an operator: what jaq does around it costs more than the operation.
+const OPERATOR: u64 = 20;
 /// Bytes of an entry of an array and, without its key, of an object.
 const ITEM_BYTES: usize = size_of::<Val>();
 const ENTRY_BYTES: usize = size_of::<Val>() + 40;
@@ -251,7 +253,7 @@ pub(super) fn positions(all: &[Val], part: &[Val]) -> Val {
 impl std::ops::Add for Val {
     type Output = ValR<Self>;
     fn add(self, other: Self) -> Self::Output {
-        spend(1);
+        spend(OPERATOR);
         match (self, other) {
             (Self::Null, x) | (x, Self::Null) => Ok(x),
             (Self::Num(x), Self::Num(y)) => Ok(Self::Num(x.add(y))),
@@ -279,7 +281,7 @@ impl std::ops::Add for Val {
 impl std::ops::Sub for Val {
     type Output = ValR<Self>;
     fn sub(self, other: Self) -> Self::Output {
-        spend(1);
+        spend(OPERATOR);
         match (self, other) {
             (Self::Num(x), Self::Num(y)) => Ok(Self::Num(x.sub(y))),
             (Self::Arr(mut l), Self::Arr(r)) => {
@@ -313,13 +315,14 @@ fn merge(l: &mut Rc<Obj>, r: &Obj) {
 impl std::ops::Mul for Val {
     type Output = ValR<Self>;
     fn mul(self, other: Self) -> Self::Output {
-        spend(1);
+        spend(OPERATOR);
         match (self, other) {
             (Self::Num(x), Self::Num(y)) => Ok(Self::Num(x.mul(y))),
-            (Self::Str(s), Self::Num(Num::Int(n))) | (Self::Num(Num::Int(n)), Self::Str(s)) => {
-                let Some(n) = usize::try_from(n).ok().filter(|n| *n > 0) else {
-                    return if n > 0 { stop(Stop::Memory) } else { Ok(Self::Null) };
-                };
+            (Self::Str(s), Self::Num(n)) | (Self::Num(n), Self::Str(s)) => {
+                if n.order(Num::Int(0)).is_le() {
+                    return Ok(Self::Null);
+                }
+                let n = n.floor().map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX).max(1));
                 // counted before it is made: the product may be far more than there is memory
                 drop(Held::new(s.text.len().saturating_mul(n)));
                 Ok(Self::text(s.text.repeat(n)))
@@ -336,7 +339,7 @@ impl std::ops::Mul for Val {
 impl std::ops::Div for Val {
     type Output = ValR<Self>;
     fn div(self, other: Self) -> Self::Output {
-        spend(1);
+        spend(OPERATOR);
         match (self, other) {
             (Self::Num(x), Self::Num(y)) => Ok(Self::Num(x.div(y))),
             (Self::Str(l), Self::Str(r)) => {
@@ -358,7 +361,7 @@ impl std::ops::Div for Val {
 impl std::ops::Rem for Val {
     type Output = ValR<Self>;
     fn rem(self, other: Self) -> Self::Output {
-        spend(1);
+        spend(OPERATOR);
         match (self, other) {
             (Self::Num(x), Self::Num(y)) => match x.rem(y) {
                 Some(z) => Ok(Self::Num(z)),
