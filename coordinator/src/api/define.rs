@@ -1,0 +1,54 @@
+//! `define`: checks a definition, keeps it in the archive and in the store.
+
+use std::sync::Arc;
+
+use stepmill_protocol::api::{DefineRequest, DefineResponse};
+use stepmill_protocol::problem::Standard;
+use stepmill_protocol::{Namespace, Problem};
+
+use super::{queue_problem, store_problem};
+use crate::port::store::StoredDefinition;
+use crate::shared::Shared;
+
+pub(super) async fn define(
+    shared: &Shared,
+    namespace: &Namespace,
+    request: DefineRequest,
+) -> Result<DefineResponse, Problem> {
+    let plan = stepmill_definition::compile(&request.source).map_err(|mistakes| {
+        let mut problem = Problem::standard(Standard::Configuration, mistakes.to_string());
+        problem.extra = serde_json::to_value(&mistakes).ok();
+        problem
+    })?;
+    let plan = Arc::new(plan.plan);
+    if plan.namespace != *namespace {
+        return Err(Problem::standard(
+            Standard::Configuration,
+            format!("the document's namespace is `{}`, but it was sent to `{namespace}`; send it to its own", plan.namespace),
+        ));
+    }
+    let definition = StoredDefinition {
+        digest: plan.digest.clone(),
+        namespace: plan.namespace.clone(),
+        name: plan.name.clone(),
+        version: plan.version.clone(),
+        source: request.source,
+        registered_at: shared.clock.now(),
+    };
+    let (stored, created) = shared.ports.store.put_definition(&definition).await.map_err(store_problem)?;
+    if stored.digest != definition.digest {
+        return Err(Problem::own(
+            "version-exists",
+            409,
+            "Version exists",
+            format!(
+                "version {} of `{}` is registered with another text; a definition never changes: give this one a new version",
+                stored.version, stored.name
+            ),
+        ));
+    }
+    // Also when it was there before: the archive may have missed it when this call died last time.
+    shared.ports.archive.keep_definition(&stored).await.map_err(queue_problem)?;
+    shared.plans.keep(plan);
+    Ok(DefineResponse { digest: stored.digest, workflow: stored.name, version: stored.version, created })
+}

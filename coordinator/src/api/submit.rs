@@ -1,0 +1,79 @@
+//! `submit`: the way in for new runs, shared by the API and by jobs that were published.
+
+use serde_json::Value;
+use stepmill_protocol::api::{Folded, SubmitRequest, SubmitResponse};
+use stepmill_protocol::problem::Standard;
+use stepmill_protocol::{Event, Namespace, Problem, RunId, Submitted, Version, WorkflowName, codec, limit};
+use uuid::Uuid;
+
+use super::{append_and_wait, store_problem};
+use crate::shared::Shared;
+
+/// A run to be started.
+pub(crate) struct NewRun {
+    pub(crate) workflow: WorkflowName,
+    pub(crate) version: Option<Version>,
+    pub(crate) input: Value,
+    pub(crate) key: Option<String>,
+}
+
+pub(super) async fn submit(
+    shared: &Shared,
+    namespace: &Namespace,
+    request: SubmitRequest,
+) -> Result<SubmitResponse, Problem> {
+    let SubmitRequest { workflow, version, input, key } = request;
+    start_run(shared, namespace, NewRun { workflow, version, input, key }).await
+}
+
+/// Starts a run; answers once it is committed.
+pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRun) -> Result<SubmitResponse, Problem> {
+    check(&new)?;
+    let NewRun { workflow, version, input, key } = new;
+    let definition = shared
+        .ports
+        .store
+        .find_definition(namespace, &workflow, version.as_ref())
+        .await
+        .map_err(store_problem)?
+        .ok_or_else(|| unknown_workflow(namespace, &workflow, version.as_ref()))?;
+    let run = match &key {
+        Some(key) => RunId::derived(namespace, &workflow, key),
+        None => RunId(Uuid::now_v7()),
+    };
+    let event = Event::Submitted(Submitted {
+        namespace: namespace.clone(),
+        workflow,
+        digest: definition.digest,
+        input,
+        secret: Uuid::new_v4().into_bytes().iter().chain(Uuid::new_v4().as_bytes()).copied().collect(),
+        key,
+    });
+    match append_and_wait(shared, run, event).await? {
+        Folded::Applied => Ok(SubmitResponse { run, created: true }),
+        Folded::Ignored { .. } => Ok(SubmitResponse { run, created: false }),
+        Folded::Refused(problem) => Err(problem),
+    }
+}
+
+fn check(new: &NewRun) -> Result<(), Problem> {
+    let refuse = |status, detail: String| Err(Problem::standard(Standard::Validation, detail).with_status(status));
+    if let Some(key) = &new.key {
+        if key.is_empty() || key.len() > limit::IDEMPOTENCY_KEY_BYTES_MAX {
+            let max = limit::IDEMPOTENCY_KEY_BYTES_MAX;
+            return refuse(400, format!("an idempotency key has 1 to {max} bytes; this one has {}", key.len()));
+        }
+    }
+    let bytes = codec::pack(&new.input).map_err(|e| Problem::standard(Standard::Validation, e.to_string()))?.len();
+    if bytes > limit::VALUE_BYTES_MAX {
+        let max = limit::VALUE_BYTES_MAX;
+        return refuse(413, format!("the input has {bytes} bytes, {max} are allowed; store it elsewhere and pass a reference"));
+    }
+    Ok(())
+}
+
+fn unknown_workflow(namespace: &Namespace, workflow: &WorkflowName, version: Option<&Version>) -> Problem {
+    let version = version.map(|v| format!(" in version {v}")).unwrap_or_default();
+    let detail = format!("no workflow `{workflow}`{version} is registered in namespace `{namespace}`; register it with `define`");
+    Problem::own("unknown-workflow", 404, "Unknown workflow", detail)
+}

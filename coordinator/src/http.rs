@@ -1,0 +1,82 @@
+//! The API over HTTP, and the health checks: `POST /api/<namespace>/<verb>`, `GET /live`, `GET /ready`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use stepmill_protocol::codec::ContentType;
+use stepmill_protocol::problem::Standard;
+use stepmill_protocol::{Namespace, Problem, limit};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Api;
+use crate::port::bus::ApiHandler;
+
+#[derive(Clone)]
+struct Web {
+    api: Arc<Api>,
+    owned: watch::Receiver<usize>,
+}
+
+/// Serves until `stop`; gives the address that was bound.
+pub(crate) async fn serve(
+    address: SocketAddr,
+    api: Arc<Api>,
+    owned: watch::Receiver<usize>,
+    stop: CancellationToken,
+) -> std::io::Result<(SocketAddr, JoinHandle<()>)> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    let router = Router::new()
+        .route("/api/{namespace}/{verb}", post(call))
+        .route("/live", get(|| async { "ok\n" }))
+        .route("/ready", get(ready))
+        .layer(DefaultBodyLimit::max(limit::VALUE_BYTES_MAX * 2))
+        .with_state(Web { api, owned });
+    let task = tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "HTTP ended badly");
+        }
+    });
+    Ok((bound, task))
+}
+
+async fn ready(State(web): State<Web>) -> (StatusCode, String) {
+    match *web.owned.borrow() {
+        0 => (StatusCode::SERVICE_UNAVAILABLE, "owns no partition yet\n".to_owned()),
+        n => (StatusCode::OK, format!("owns {n} partitions\n")),
+    }
+}
+
+async fn call(
+    State(web): State<Web>,
+    Path((namespace, verb)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let content = ContentType::from_header(said);
+    let namespace = match Namespace::new(&namespace) {
+        Ok(namespace) => namespace,
+        Err(e) => return problem(&Problem::standard(Standard::Validation, e.to_string())),
+    };
+    match web.api.handle(namespace, verb, content, body.to_vec()).await {
+        Ok(answer) => ([(header::CONTENT_TYPE, content.as_str())], answer).into_response(),
+        Err(p) => problem(&p),
+    }
+}
+
+/// RFC 9457: the status as the problem says it, the body as `application/problem+json`.
+fn problem(p: &Problem) -> Response {
+    let status = StatusCode::from_u16(p.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::to_vec(p).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+}

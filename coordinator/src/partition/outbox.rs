@@ -1,0 +1,234 @@
+//! Open dispatches of a partition: which are published, which wait for room. At most a window's worth per pool is published at a
+//! time, so that a stuck pool blocks no other and its backlog stays in the store.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Instant;
+
+use stepmill_protocol::{CommandId, PoolName, Priority};
+
+use crate::port::store::{OutboxEntry, Published};
+
+/// Where an open dispatch is.
+#[derive(Clone, Debug, PartialEq)]
+enum Stage {
+    /// Waits for room in its pool's window.
+    Queued,
+    /// Handed to the relay.
+    Publishing,
+    /// In the pool's stream since then.
+    Published(Published, Instant),
+}
+
+struct Entry {
+    pool: PoolName,
+    priority: Priority,
+    stage: Stage,
+    again: bool,
+}
+
+#[derive(Default)]
+struct Window {
+    used: usize,
+    queued: BTreeMap<Priority, VecDeque<CommandId>>,
+}
+
+/// The open dispatches.
+pub(super) struct Outbox {
+    entries: HashMap<CommandId, Entry>,
+    windows: BTreeMap<PoolName, Window>,
+    room: usize,
+    /// Stream positions that the store does not know yet.
+    unsaved: HashSet<CommandId>,
+}
+
+/// A dispatch that may be published now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ready {
+    pub(super) id: CommandId,
+    pub(super) again: bool,
+}
+
+impl Outbox {
+    /// `room`: how many per pool may be published at a time.
+    pub(super) fn new(room: usize) -> Self {
+        Self { entries: HashMap::new(), windows: BTreeMap::new(), room: room.max(1), unsaved: HashSet::new() }
+    }
+
+    /// A dispatch is open and not published. `again`: it may have been, by an earlier owner.
+    pub(super) fn open(&mut self, id: CommandId, pool: PoolName, priority: Priority, again: bool) {
+        if self.entries.contains_key(&id) {
+            return;
+        }
+        self.windows.entry(pool.clone()).or_default().queued.entry(priority).or_default().push_back(id);
+        self.entries.insert(id, Entry { pool, priority, stage: Stage::Queued, again });
+    }
+
+    /// A dispatch that an earlier owner has published.
+    pub(super) fn open_published(&mut self, entry: OutboxEntry, now: Instant) {
+        let OutboxEntry { id, pool, priority, published } = entry;
+        match published {
+            None => self.open(id, pool, priority, true),
+            Some(at) => {
+                self.windows.entry(pool.clone()).or_default().used += 1;
+                self.entries.insert(id, Entry { pool, priority, stage: Stage::Published(at, now), again: false });
+            }
+        }
+    }
+
+    /// A dispatch is settled. Gives the position of its message if it is still known to lie in the stream.
+    pub(super) fn settle(&mut self, id: &CommandId) -> Option<(PoolName, Published)> {
+        self.unsaved.remove(id);
+        let entry = self.entries.remove(id)?;
+        match entry.stage {
+            // Its id stays in the queue of its window; `ready` passes over ids that are no longer open.
+            Stage::Queued => None,
+            Stage::Publishing => {
+                self.release(&entry.pool);
+                None
+            }
+            Stage::Published(at, _) => {
+                self.release(&entry.pool);
+                Some((entry.pool, at))
+            }
+        }
+    }
+
+    fn release(&mut self, pool: &PoolName) {
+        if let Some(window) = self.windows.get_mut(pool) {
+            window.used = window.used.saturating_sub(1);
+        }
+    }
+
+    /// Takes the dispatches that may be published now, most urgent first.
+    pub(super) fn ready(&mut self) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        for window in self.windows.values_mut() {
+            for queue in window.queued.values_mut() {
+                while window.used < self.room {
+                    let Some(id) = queue.pop_front() else { break };
+                    let Some(entry) = self.entries.get_mut(&id) else { continue };
+                    if entry.stage == Stage::Queued {
+                        entry.stage = Stage::Publishing;
+                        window.used += 1;
+                        ready.push(Ready { id, again: entry.again });
+                    }
+                }
+            }
+        }
+        ready
+    }
+
+    /// The broker has stored the task.
+    pub(super) fn published(&mut self, id: &CommandId, at: Published, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.stage = Stage::Published(at, now);
+            self.unsaved.insert(*id);
+        }
+    }
+
+    /// The broker has not, or may have: to be published again, with a question.
+    pub(super) fn unpublished(&mut self, id: &CommandId) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.stage = Stage::Queued;
+            entry.again = true;
+            let window = self.windows.entry(entry.pool.clone()).or_default();
+            window.used = window.used.saturating_sub(1);
+            window.queued.entry(entry.priority).or_default().push_front(*id);
+        }
+    }
+
+    pub(super) fn is_open(&self, id: &CommandId) -> bool {
+        self.entries.contains_key(id)
+    }
+
+    /// Stream positions for the next commit.
+    pub(super) fn take_unsaved(&mut self) -> Vec<OutboxEntry> {
+        let unsaved = std::mem::take(&mut self.unsaved);
+        unsaved
+            .into_iter()
+            .filter_map(|id| {
+                let entry = self.entries.get(&id)?;
+                let Stage::Published(at, _) = &entry.stage else { return None };
+                Some(OutboxEntry {
+                    id,
+                    pool: entry.pool.clone(),
+                    priority: entry.priority,
+                    published: Some(at.clone()),
+                })
+            })
+            .collect()
+    }
+
+    /// Published dispatches per pool whose message was stored before `before`.
+    pub(super) fn published_before(&self, before: Instant) -> BTreeMap<PoolName, Vec<(CommandId, Published)>> {
+        let mut pools: BTreeMap<PoolName, Vec<(CommandId, Published)>> = BTreeMap::new();
+        for (id, entry) in &self.entries {
+            if let Stage::Published(at, since) = &entry.stage
+                && *since <= before
+            {
+                pools.entry(entry.pool.clone()).or_default().push((*id, at.clone()));
+            }
+        }
+        pools
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stepmill_protocol::{Pass, RunId, Visit};
+
+    fn id(n: u64) -> CommandId {
+        CommandId { run: RunId(uuid::Uuid::from_u128(1)), visit: Visit(n), pass: Pass(0), dispatch: 1 }
+    }
+
+    fn pool() -> PoolName {
+        PoolName::new("default").unwrap()
+    }
+
+    fn ids(ready: &[Ready]) -> Vec<u64> {
+        ready.iter().map(|r| r.id.visit.0).collect()
+    }
+
+    fn at(seq: u64) -> Published {
+        Published { seq, stream: "s".into() }
+    }
+
+    #[test]
+    fn the_window_holds_back_and_urgent_ones_go_first() {
+        let mut outbox = Outbox::new(2);
+        outbox.open(id(1), pool(), Priority::Low, false);
+        outbox.open(id(2), pool(), Priority::Normal, false);
+        outbox.open(id(3), pool(), Priority::High, false);
+        assert_eq!(ids(&outbox.ready()), [3, 2]);
+        assert!(outbox.ready().is_empty());
+        outbox.published(&id(3), at(7), Instant::now());
+        assert_eq!(outbox.settle(&id(3)), Some((pool(), at(7))));
+        assert_eq!(ids(&outbox.ready()), [1]);
+    }
+
+    #[test]
+    fn a_failed_publish_is_repeated_with_a_question() {
+        let mut outbox = Outbox::new(1);
+        outbox.open(id(1), pool(), Priority::Normal, false);
+        assert!(!outbox.ready()[0].again);
+        outbox.unpublished(&id(1));
+        assert_eq!(outbox.ready(), [Ready { id: id(1), again: true }]);
+    }
+
+    #[test]
+    fn positions_are_saved_once_and_only_while_open() {
+        let mut outbox = Outbox::new(9);
+        for n in 1..=2 {
+            outbox.open(id(n), pool(), Priority::Normal, false);
+        }
+        outbox.ready();
+        outbox.published(&id(1), at(1), Instant::now());
+        outbox.published(&id(2), at(2), Instant::now());
+        outbox.settle(&id(1));
+        let saved = outbox.take_unsaved();
+        assert_eq!(saved.len(), 1);
+        assert_eq!(saved[0].id, id(2));
+        assert!(outbox.take_unsaved().is_empty());
+    }
+}

@@ -1,0 +1,117 @@
+//! What happens after the commit: dispatches and timers become true, answers go out, whoever watches is woken, runs that want
+//! another turn get it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stepmill_protocol::{Event, LogRecord, PoolName};
+
+use super::owner::{Inner, Owner};
+use super::work::{TURN, Work};
+use crate::port::store::Published;
+
+impl Owner {
+    /// Makes a committed batch true outside of the store. Publishing follows in [`Owner::catch_up`].
+    pub(super) fn settle(&mut self, work: Work) {
+        let Work { dirty, outbox, timers, yields, answers, revoked, .. } = work;
+        let mut useless = BTreeMap::<PoolName, Vec<Published>>::new();
+        for (id, open) in outbox {
+            match open {
+                Some((pool, priority)) => self.outbox.open(id, pool, priority, self.quiet_until.is_some()),
+                None => {
+                    if let Some((pool, at)) = self.outbox.settle(&id)
+                        && revoked.contains(&id)
+                    {
+                        useless.entry(pool).or_default().push(at);
+                    }
+                }
+            }
+        }
+        self.remove_later(useless);
+        for (key, due) in timers {
+            match due {
+                _ if key.1 == TURN => {}
+                Some(due) => self.timers.arm(key, due),
+                None => self.timers.disarm(key),
+            }
+        }
+        for (address, folded) in answers {
+            self.shared.ports.bus.answer(&address, &folded);
+        }
+        for id in &dirty {
+            let Some(run) = self.cache.get(id).and_then(|c| c.run.as_ref()) else { continue };
+            let ended = run.state().is_final();
+            self.watchers.wake(*id, run.rev(), ended);
+            if ended {
+                self.cache.remove(id);
+            } else {
+                self.note_long(*id);
+            }
+        }
+        for (run, number) in yields {
+            match number {
+                Some(number) => self.turns.insert(run, number),
+                None => self.turns.remove(&run),
+            };
+        }
+    }
+
+    /// Gives runs that passed many steps in one fold their next turn. The store knows of them as timers, see [`TURN`].
+    pub(super) fn give_turns(&mut self) {
+        let records = std::mem::take(&mut self.turns)
+            .into_iter()
+            .map(|(run, number)| LogRecord { run, event: Event::Resume { number }, reply: None })
+            .collect();
+        self.append_later(records);
+    }
+
+    /// Takes messages out of their queues whose steps nobody waits for any more, so that no worker begins them. Best effort: a
+    /// worker that has begun finds out from the answer to its report or its next question.
+    fn remove_later(&self, useless: BTreeMap<PoolName, Vec<Published>>) {
+        for (pool, messages) in useless {
+            let tasks = self.shared.ports.tasks.clone();
+            tokio::spawn(async move { tasks.remove(&pool, &messages).await });
+        }
+    }
+
+    /// Appends records of this partition in the background. They are repeated until they are stored or the owner is gone: each of
+    /// them is derived from committed state, so the next owner would append it again.
+    pub(super) fn append_later(&self, records: Vec<LogRecord>) {
+        if records.is_empty() {
+            return;
+        }
+        let (log, partition, alive) = (self.shared.ports.log.clone(), self.partition, self.inner.clone());
+        tokio::spawn(async move {
+            let mut wait = Duration::from_millis(20);
+            while let Err(error) = log.append(partition, &records).await {
+                if alive.is_closed() {
+                    return;
+                }
+                tracing::warn!(%partition, %error, "cannot append to the log; trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(1));
+            }
+        });
+    }
+
+    /// Hands due timers to the log.
+    pub(super) fn fire_timers(&mut self) {
+        let keys = self.timers.take_due(self.shared.clock.now());
+        if keys.is_empty() {
+            return;
+        }
+        let records: Vec<LogRecord> = keys
+            .iter()
+            .map(|(run, timer)| LogRecord { run: *run, event: Event::TimerDue { timer: *timer }, reply: None })
+            .collect();
+        let (log, partition, inner) = (self.shared.ports.log.clone(), self.partition, self.inner.clone());
+        tokio::spawn(async move {
+            if let Err(error) = log.append(partition, &records).await {
+                tracing::warn!(%partition, %error, "due timers did not reach the log; trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                // The owner may be gone by now; the next one fires them.
+                inner.send(Inner::TimersLate(keys)).ok();
+            }
+        });
+    }
+}

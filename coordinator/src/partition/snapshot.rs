@@ -1,0 +1,61 @@
+//! Copies of live runs in the log, from which it can be folded again: of every run when the log lost its end, and of a run before
+//! too many of its events or half of the log's age have passed.
+
+use stepmill_protocol::{Event, LogRecord, RunId, limit};
+
+use super::OwnerError;
+use super::owner::Owner;
+
+/// Runs copied at a time.
+const PAGE: usize = 100;
+
+impl Owner {
+    /// Copies every live run into the log and waits until that is stored.
+    pub(super) async fn copy_all_runs(&mut self) -> Result<(), OwnerError> {
+        let mut after = None;
+        loop {
+            let page = self.shared.ports.store.live_runs(self.partition, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            self.load(page.iter().copied()).await?;
+            let mut records = Vec::with_capacity(page.len());
+            for id in &page {
+                records.extend(self.copy(*id)?);
+            }
+            self.shared.ports.log.append(self.partition, &records).await?;
+            self.cache.trim();
+        }
+    }
+
+    /// Copies runs in memory whose last copy is too far back, in the background.
+    pub(super) fn copy_long_runs(&mut self) -> Result<(), OwnerError> {
+        if self.long.is_empty() {
+            return Ok(());
+        }
+        let mut records = Vec::new();
+        for id in std::mem::take(&mut self.long) {
+            records.extend(self.copy(id)?);
+        }
+        self.append_later(records);
+        Ok(())
+    }
+
+    /// Notes a run whose events since its last copy have become many.
+    pub(super) fn note_long(&mut self, id: RunId) {
+        let Some(run) = self.cache.get(&id).and_then(|c| c.run.as_ref()) else { return };
+        let half_age = u64::try_from(self.shared.config.log_age.as_millis() / 2).unwrap_or(u64::MAX);
+        let old = self.shared.clock.now().since(run.snapshot_at()).0 > half_age;
+        if !run.state().is_final() && (run.events_since_snapshot() >= limit::SNAPSHOT_EVENTS || old) {
+            self.long.insert(id);
+        }
+    }
+
+    fn copy(&mut self, id: RunId) -> Result<Option<LogRecord>, OwnerError> {
+        let (now, as_of) = (self.shared.clock.now(), self.cursor.seq);
+        let Some(run) = self.cache.get_mut(&id).and_then(|c| c.run.as_mut()) else { return Ok(None) };
+        run.mark_snapshot(now);
+        let values = run.all_values().into_iter().map(|(id, v)| (id, v.as_ref().clone())).collect();
+        let event = Event::Snapshot { state: run.encode()?, values, as_of };
+        Ok(Some(LogRecord { run: id, event, reply: None }))
+    }
+}

@@ -1,0 +1,65 @@
+//! What one batch changes: collected while folding, written by one commit, acted upon after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stepmill_engine::Command;
+use stepmill_protocol::api::Folded;
+use stepmill_protocol::{CommandId, DeadLetter, Event, PoolName, Priority, RunId, TimerId, Timestamp};
+
+/// Under this number a run's wish for another turn stands among its timers in the store, so that the next owner finds it. The
+/// engine numbers its own timers from 1.
+pub(super) const TURN: TimerId = TimerId(0);
+
+/// The changes of one batch. For each dispatch and timer the last word counts.
+#[derive(Default)]
+pub(super) struct Work {
+    /// Runs whose stored state changes.
+    pub(super) dirty: BTreeSet<RunId>,
+    /// Dispatches: some = open, none = settled.
+    pub(super) outbox: BTreeMap<CommandId, Option<(PoolName, Priority)>>,
+    /// Timers: some = armed, none = disarmed.
+    pub(super) timers: BTreeMap<(RunId, TimerId), Option<Timestamp>>,
+    /// Runs that ask for another turn (some), or had it (none).
+    pub(super) yields: BTreeMap<RunId, Option<u64>>,
+    /// Settled dispatches that no report settled: their messages are of no use.
+    pub(super) revoked: BTreeSet<CommandId>,
+    /// Answers to whoever waits.
+    pub(super) answers: Vec<(String, Folded)>,
+    /// Events that are put aside.
+    pub(super) letters: Vec<DeadLetter>,
+    /// The position and time of the last message of the batch.
+    pub(super) last: Option<(u64, Timestamp)>,
+}
+
+impl Work {
+    /// Takes the engine's commands for one run.
+    pub(super) fn take(&mut self, run: RunId, at: Timestamp, event: &Event, commands: Vec<Command>) {
+        if matches!(event, Event::Resume { .. }) {
+            self.yields.insert(run, None);
+            self.timers.insert((run, TURN), None);
+        }
+        for command in commands {
+            match command {
+                Command::Dispatch { id, pool, priority } => {
+                    self.outbox.insert(id, Some((pool, priority)));
+                }
+                Command::Withdraw { id } => {
+                    self.outbox.insert(id, None);
+                    if !matches!(event, Event::Report(report) if report.id == id) {
+                        self.revoked.insert(id);
+                    }
+                }
+                Command::Arm { timer, due } => {
+                    self.timers.insert((run, timer), Some(due));
+                }
+                Command::Disarm { timer } => {
+                    self.timers.insert((run, timer), None);
+                }
+                Command::Yield { number } => {
+                    self.yields.insert(run, Some(number));
+                    self.timers.insert((run, TURN), Some(at));
+                }
+            }
+        }
+    }
+}
