@@ -8,6 +8,10 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const DEFINITION_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of one value (input, output, signal) in its MessagePack form; below the default message limit of NATS (1 MiB).
 pub const VALUE_BYTES_MAX: usize = 768 * 1024;
+/// Nesting of one value: below what JSON readers take (128), with room for the messages around it.
+pub const VALUE_DEPTH_MAX: usize = 100;
+/// Bytes of all values that one run holds at a time.
+pub const RUN_VALUES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// A task's input above this travels by reference, and the worker fetches it from the owner.
 pub const INLINE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a run's stored control state (without its values).

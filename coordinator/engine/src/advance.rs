@@ -1,0 +1,110 @@
+//! The contract of the engine, and the table of states and events.
+
+use stepmill_definition::plan::Plan;
+use stepmill_protocol::api::Folded;
+use stepmill_protocol::{Event, Problem, RunId, Timestamp};
+
+use crate::command::Command;
+use crate::run::{Phase, Run};
+use crate::transition::{cancel, lost, park, report, resume, rest, signal, submit, timer};
+use crate::walk::Walk;
+
+/// What a fold gives.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The run as it is now. With another answer than `Applied` it is as it was.
+    pub run: Option<Run>,
+    /// What to do once the run is stored.
+    pub commands: Vec<Command>,
+    /// What to tell whoever sent the event.
+    pub answer: Folded,
+}
+
+impl Outcome {
+    pub(crate) fn unchanged(run: Option<Run>, answer: Folded) -> Self {
+        Self { run, commands: Vec::new(), answer }
+    }
+}
+
+/// Folds one event into a run.
+///
+/// `id` is the run that the event is on; `run` is none when no such run exists (yet). `at` is the log's time of the event.
+/// The same run, event and time give the same outcome everywhere. Never panics on any event, input or stored state; a run
+/// that does not fit its plan is refused and stays as it is.
+#[must_use]
+pub fn advance(plan: &Plan, id: RunId, run: Option<Run>, at: Timestamp, event: &Event) -> Outcome {
+    let Some(mut run) = run else {
+        return match event {
+            Event::Submitted(submitted) => submit::begin(plan, id, at, submitted),
+            Event::Cancel { .. } | Event::Signal { .. } => {
+                let problem = Problem::own("not-found", 404, "Not found", format!("there is no run {id}"));
+                Outcome::unchanged(None, Folded::Refused(problem))
+            }
+            Event::Report(_)
+            | Event::TimerDue { .. }
+            | Event::Resume { .. }
+            | Event::TaskLost { .. }
+            | Event::Park { .. }
+            | Event::Snapshot { .. } => Outcome::unchanged(None, ignored(format!("there is no run {id}"))),
+        };
+    };
+    if !run.checked {
+        if let Err(problem) = run.validate(plan) {
+            return Outcome::unchanged(Some(run), Folded::Refused(problem));
+        }
+        run.checked = true;
+    }
+    if let Event::Submitted(submitted) = event {
+        let answer = submit::again(&run.head, submitted);
+        return Outcome::unchanged(Some(run), answer);
+    }
+    let Run { head, tally, values, phase, checked } = run;
+    match phase {
+        Phase::Live(live) => on_the_way(Walk::new(plan, at, head, tally, values, live), event),
+        Phase::Parked(live, problem) => match event {
+            Event::Cancel { reason } => {
+                let mut walk = Walk::new(plan, at, head, tally, values, live);
+                let answer = cancel::put_aside(&mut walk, reason);
+                walk.go(answer)
+            }
+            Event::Submitted(_)
+            | Event::Report(_)
+            | Event::Signal { .. }
+            | Event::TimerDue { .. }
+            | Event::Resume { .. }
+            | Event::TaskLost { .. }
+            | Event::Park { .. }
+            | Event::Snapshot { .. } => {
+                let answer = rest::parked(&head, event);
+                let phase = Phase::Parked(live, problem);
+                Outcome::unchanged(Some(Run { head, tally, values, phase, checked }), answer)
+            }
+        },
+        Phase::Ended(ended_at, end) => {
+            let answer = rest::ended(&head, &end, event);
+            let phase = Phase::Ended(ended_at, end);
+            Outcome::unchanged(Some(Run { head, tally, values, phase, checked }), answer)
+        }
+    }
+}
+
+/// A run on its way, and an event.
+fn on_the_way(mut walk: Walk<'_>, event: &Event) -> Outcome {
+    let answer = match event {
+        Event::Submitted(submitted) => submit::again(&walk.head, submitted),
+        Event::Report(report) => report::fold(&mut walk, report),
+        Event::Signal { id, name, data } => signal::fold(&mut walk, id.into_bytes(), name, data),
+        Event::TimerDue { timer } => timer::fold(&mut walk, *timer),
+        Event::Cancel { reason } => cancel::fold(&mut walk, reason),
+        Event::Resume { number } => resume::fold(&mut walk, *number),
+        Event::TaskLost { id } => lost::fold(&mut walk, *id),
+        Event::Park { reason } => return park::fold(walk, reason),
+        Event::Snapshot { .. } => ignored("a snapshot is not an event of the run"),
+    };
+    walk.go(answer)
+}
+
+/// Nothing changed, and that is in order.
+pub(crate) fn ignored(note: impl Into<String>) -> Folded {
+    Folded::Ignored { note: note.into() }
+}

@@ -1,0 +1,22 @@
+//! Somebody ends a run.
+
+use stepmill_protocol::Problem;
+use stepmill_protocol::api::Folded;
+
+use crate::run::End;
+use crate::walk::Walk;
+
+/// A run that is on its way: everything it waits for is withdrawn.
+pub(crate) fn fold(walk: &mut Walk<'_>, reason: &str) -> Folded {
+    let detail = if reason.is_empty() { "no reason was given" } else { reason };
+    let problem = walk.hold_problem(&Problem::own("cancelled", 499, "Cancelled", detail));
+    walk.finish(End::Cancelled(problem));
+    Folded::Applied
+}
+
+/// A run that was put aside: it has nothing open that could be withdrawn.
+pub(crate) fn put_aside(walk: &mut Walk<'_>, reason: &str) -> Folded {
+    let answer = fold(walk, reason);
+    walk.commands.clear();
+    answer
+}

@@ -1,0 +1,26 @@
+//! The message of a dispatch is gone though nothing was reported: the step is dispatched anew, in the same visit, pass
+//! and attempt.
+
+use stepmill_protocol::CommandId;
+use stepmill_protocol::api::Folded;
+
+use crate::advance::ignored;
+use crate::command::Command;
+use crate::frame::State;
+use crate::walk::Walk;
+
+/// A dispatch of a run that is on its way.
+pub(crate) fn fold(walk: &mut Walk<'_>, id: CommandId) -> Folded {
+    let run = walk.head.id;
+    let frame = walk.live.calls.get(&id.visit).copied();
+    let state = frame.and_then(|frame| walk.live.frames.get_mut(&frame)).map(|frame| &mut frame.state);
+    let Some(State::Call(call)) = state else { return ignored(format!("dispatch {id} is settled")) };
+    if call.id(run) != id {
+        return ignored(format!("dispatch {id} is settled; {} is open", call.id(run)));
+    }
+    call.dispatch = call.dispatch.saturating_add(1);
+    call.not_before = None;
+    let dispatch = Command::Dispatch { id: call.id(run), pool: call.pool.clone(), priority: call.priority };
+    walk.commands.extend([Command::Withdraw { id }, dispatch]);
+    Folded::Applied
+}

@@ -1,0 +1,110 @@
+//! A run as clients see it.
+
+use stepmill_definition::plan::{NodeId, NodeKind, Plan};
+use stepmill_protocol::api::{RunView, StepView, WaitsFor};
+use stepmill_protocol::{AttemptNo, Problem, StepPath};
+
+use crate::frame::{Frame, Ready, State, TryPhase};
+use crate::run::{End, Live, Phase, Run};
+use crate::values::Held;
+
+impl Run {
+    /// The run with its output or error and the steps it is at.
+    #[must_use]
+    pub fn view(&self, plan: &Plan) -> RunView {
+        let mut view = self.summary();
+        match &self.phase {
+            Phase::Live(live) | Phase::Parked(live, _) => view.live = live.steps(plan),
+            Phase::Ended(_, End::Completed(output)) => view.output = Some(output.value().as_ref().clone()),
+            Phase::Ended(_, End::Faulted(_) | End::Cancelled(_)) => {}
+        }
+        view
+    }
+
+    /// The run without output and steps, as lists show it.
+    #[must_use]
+    pub fn summary(&self) -> RunView {
+        let error = match &self.phase {
+            Phase::Live(_) | Phase::Ended(_, End::Completed(_)) => None,
+            Phase::Parked(_, problem) => Some(problem.clone()),
+            Phase::Ended(_, End::Faulted(problem) | End::Cancelled(problem)) => problem_of(problem),
+        };
+        RunView {
+            run: self.head.id,
+            namespace: self.head.namespace.clone(),
+            workflow: self.head.workflow.clone(),
+            version: self.head.version.clone(),
+            digest: self.head.digest.clone(),
+            state: self.state(),
+            rev: self.tally.rev,
+            submitted_at: self.head.submitted_at,
+            ended_at: self.ended_at(),
+            output: None,
+            error,
+            live: Vec::new(),
+            steps_done: self.tally.steps_done,
+            attempts_failed: self.tally.attempts_failed,
+            usage: self.tally.usage,
+        }
+    }
+}
+
+fn problem_of(held: &Held) -> Option<Problem> {
+    serde_json::from_value(held.value().as_ref().clone()).ok()
+}
+
+impl Live {
+    fn steps(&self, plan: &Plan) -> Vec<StepView> {
+        let waiting = self.frames.values().filter_map(|frame| self.step(plan, frame));
+        let ready = self.ready.iter().filter_map(|ready| {
+            let node = match ready {
+                Ready::Enter(_, node, _) => *node,
+                Ready::Fill(frame) => self.frames.get(frame)?.node,
+            };
+            Some(step(path(plan, node), WaitsFor::Turn))
+        });
+        waiting.chain(ready).collect()
+    }
+
+    fn step(&self, plan: &Plan, frame: &Frame) -> Option<StepView> {
+        let path = path(plan, frame.node);
+        let until = |timer| self.timers.get(&timer).map(|t| t.due);
+        match &frame.state {
+            State::List | State::Scope | State::Loop(_) | State::Gather(..) | State::Fork(_) => None,
+            State::Wait(timer) => Some(StepView { until: until(*timer), ..step(path, WaitsFor::Time) }),
+            State::Try(t) => match t.phase {
+                TryPhase::Delay(timer) => {
+                    let attempt = Some(AttemptNo(t.failed.saturating_add(1)));
+                    Some(StepView { attempt, until: until(timer), ..step(path, WaitsFor::Retry) })
+                }
+                TryPhase::Body(_) | TryPhase::Catch(_) => None,
+            },
+            State::Call(call) => {
+                let kind = plan.get(frame.node).and_then(|node| match &node.kind {
+                    NodeKind::Call(step) => Some(step.kind.clone()),
+                    NodeKind::Do { .. }
+                    | NodeKind::Set { .. }
+                    | NodeKind::Switch { .. }
+                    | NodeKind::For { .. }
+                    | NodeKind::Fork { .. }
+                    | NodeKind::Try { .. }
+                    | NodeKind::Raise { .. }
+                    | NodeKind::Wait { .. }
+                    | NodeKind::Scope { .. } => None,
+                });
+                let waits_for = if call.not_before.is_some() { WaitsFor::Retry } else { WaitsFor::Report };
+                let attempt = Some(AttemptNo(call.attempt()));
+                let until = call.not_before.or(frame.timeout.and_then(until));
+                Some(StepView { attempt, kind, until, ..step(path, waits_for) })
+            }
+        }
+    }
+}
+
+fn path(plan: &Plan, node: NodeId) -> StepPath {
+    plan.get(node).map_or_else(|| StepPath("/".into()), |n| n.path.clone())
+}
+
+fn step(path: StepPath, waits_for: WaitsFor) -> StepView {
+    StepView { path, waits_for, attempt: None, kind: None, until: None }
+}

@@ -1,0 +1,112 @@
+//! A task is done: its output flows, its frame goes, the token moves on.
+
+use stepmill_definition::plan::{Next, Node, NodeId, NodeKind};
+use stepmill_protocol::{Problem, problem::Standard};
+
+use super::Walk;
+use crate::fault::Fault;
+use crate::frame::{FrameId, Place};
+use crate::run::End;
+use crate::scope::{Site, check, workflow_path};
+use crate::values::Held;
+
+impl<'p> Walk<'p> {
+    /// A task that has a frame is done.
+    pub(crate) fn leave(&mut self, id: FrameId, output: Held) {
+        let Some(frame) = self.close(id) else { return };
+        let Some(node) = self.plan.get(frame.node) else { return };
+        let site = Site::inside(node, &frame);
+        self.pass(&site, node, output, node.then);
+    }
+
+    /// A task is done; its output goes through `output` and `export`, the token to `next`.
+    pub(crate) fn pass(&mut self, site: &Site<'_>, node: &'p Node, raw_output: Held, next: Next) {
+        match self.flow_out(site, node, raw_output) {
+            Ok(output) => self.after(site.place, node, output, next),
+            Err(fault) => self.fail_at(site.place, fault.at(&node.path)),
+        }
+    }
+
+    fn flow_out(&mut self, site: &Site<'_>, node: &Node, raw_output: Held) -> Result<Held, Fault> {
+        let flow = &node.flow;
+        let site = Site { raw_output: Some(&raw_output), ..*site };
+        let output = match &flow.output_as {
+            Some(template) => self.make(&site, template, raw_output.value())?,
+            None => raw_output.clone(),
+        };
+        check(flow.output_schema.as_ref(), "task's output", output.value())?;
+        if let Some(template) = &flow.export_as {
+            let site = Site { output: Some(&output), ..site };
+            let context = self.make(&site, template, output.value())?;
+            check(flow.export_schema.as_ref(), "exported context", context.value())?;
+            if let Some(before) = &mut self.live.context {
+                self.values.suspect(before.id());
+                *before = context;
+            }
+        }
+        Ok(output)
+    }
+
+    /// Where a token goes after a task at `place`.
+    pub(crate) fn after(&mut self, place: Place, node: &'p Node, output: Held, next: Next) {
+        let parent = match (next, place.parent) {
+            (Next::End, _) | (_, None) => return self.complete(output),
+            (Next::Continue | Next::To(_) | Next::Exit, Some(parent)) => parent,
+        };
+        let above = self.live.frames.get(&parent).and_then(|f| self.plan.get(f.node));
+        match above.map(|n| &n.kind) {
+            Some(NodeKind::Do { children }) => match following(children, node.id, next) {
+                Some((target, backward)) => {
+                    let slot = place.slot + u64::from(backward);
+                    self.enter_next(Place { parent: Some(parent), slot }, target, output);
+                }
+                None => self.leave(parent, output),
+            },
+            Some(NodeKind::For { concurrency: None, .. }) => self.iterate(parent, place.slot + 1, output),
+            Some(NodeKind::For { concurrency: Some(_), .. } | NodeKind::Fork { .. }) => {
+                self.gather(parent, place.slot, output);
+            }
+            Some(NodeKind::Try { .. } | NodeKind::Scope { .. }) => self.leave(parent, output),
+            Some(
+                NodeKind::Set { .. }
+                | NodeKind::Switch { .. }
+                | NodeKind::Raise { .. }
+                | NodeKind::Wait { .. }
+                | NodeKind::Call(_),
+            )
+            | None => {
+                let detail = format!("task {} lies in a task that cannot contain one", node.path);
+                self.fault_run(Problem::standard(Standard::Runtime, detail));
+            }
+        }
+    }
+
+    /// The last task is done: the workflow's own output.
+    fn complete(&mut self, raw_output: Held) {
+        match self.workflow_output(raw_output) {
+            Ok(output) => self.finish(End::Completed(output)),
+            Err(fault) => self.fault_run(fault.at(&workflow_path()).problem),
+        }
+    }
+
+    fn workflow_output(&mut self, raw_output: Held) -> Result<Held, Fault> {
+        let flow = &self.plan.flow;
+        let output = match &flow.output_as {
+            Some(template) => self.make(&Site::workflow(self.head.submitted_at), template, raw_output.value())?,
+            None => raw_output,
+        };
+        check(flow.output_schema.as_ref(), "workflow's output", output.value())?;
+        Ok(output)
+    }
+}
+
+/// The task of a list that comes after `node` by `next`, and whether the token jumps backward to it. None: the list ends.
+fn following(children: &[NodeId], node: NodeId, next: Next) -> Option<(NodeId, bool)> {
+    let position = |node| children.iter().position(|c| *c == node);
+    let here = position(node)?;
+    match next {
+        Next::Continue => children.get(here + 1).map(|n| (*n, false)),
+        Next::To(target) => position(target).map(|there| (target, there <= here)),
+        Next::Exit | Next::End => None,
+    }
+}

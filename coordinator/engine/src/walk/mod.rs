@@ -1,0 +1,128 @@
+//! The walk of a run's tokens through the plan, as far as one fold lets them go. Transitions begin it; entering, leaving
+//! and failing are in the files beside.
+
+mod catch;
+mod enter;
+mod fail;
+mod frames;
+mod join;
+mod leave;
+mod repeat;
+
+use stepmill_definition::plan::Plan;
+use stepmill_protocol::api::Folded;
+use stepmill_protocol::problem::Standard;
+use stepmill_protocol::{Problem, Timestamp, limit};
+
+use crate::advance::Outcome;
+use crate::check::Broken;
+use crate::command::Command;
+use crate::fault::shortened;
+use crate::frame::Ready;
+use crate::run::{End, Head, Live, Phase, Run, Tally};
+use crate::values::{Held, Values};
+
+/// Nodes between two looks for values that are not needed any more.
+const SWEEP_EVERY: u32 = 64;
+
+/// One fold of a run that is on its way.
+pub(crate) struct Walk<'p> {
+    pub(crate) plan: &'p Plan,
+    pub(crate) at: Timestamp,
+    pub(crate) head: Head,
+    pub(crate) tally: Tally,
+    pub(crate) values: Values,
+    pub(crate) live: Live,
+    pub(crate) commands: Vec<Command>,
+    /// Set once the run ends in this fold.
+    pub(crate) end: Option<End>,
+}
+
+impl<'p> Walk<'p> {
+    pub(crate) fn new(plan: &'p Plan, at: Timestamp, head: Head, tally: Tally, values: Values, live: Live) -> Self {
+        Self { plan, at, head, tally, values, live, commands: Vec::new(), end: None }
+    }
+
+    /// Lets tokens go on until all wait or the fold has had its share of nodes, then closes the books.
+    pub(crate) fn go(mut self, answer: Folded) -> Outcome {
+        match answer {
+            Folded::Applied => {}
+            Folded::Ignored { .. } | Folded::Refused(_) => return self.unchanged(answer),
+        }
+        let mut passed = 0;
+        while passed < limit::NODES_PER_FOLD_MAX
+            && let Some(ready) = self.live.ready.pop_front()
+        {
+            passed += 1;
+            self.let_on(ready);
+            if passed % SWEEP_EVERY == 0 {
+                self.values.sweep_some();
+            }
+        }
+        self.ask_for_a_turn();
+        self.tally.rev += 1;
+        let phase = match self.end {
+            Some(end) => {
+                self.live = Live::default();
+                Phase::Ended(self.at, end)
+            }
+            None => Phase::Live(self.live),
+        };
+        self.values.sweep();
+        let run = Run { head: self.head, tally: self.tally, values: self.values, phase, checked: true };
+        Outcome { run: Some(run), commands: self.commands, answer }
+    }
+
+    fn let_on(&mut self, ready: Ready) {
+        match ready {
+            Ready::Enter(place, node, raw) => match self.plan.get(node) {
+                Some(node) => self.enter(place, node, raw),
+                None => self.fault_run(Problem::standard(Standard::Runtime, Broken::Entry(node.0).to_string())),
+            },
+            Ready::Fill(frame) => self.fill(frame),
+        }
+    }
+
+    /// Tokens that could still go on wait for the run's next turn, behind those that have waited before them.
+    fn ask_for_a_turn(&mut self) {
+        if self.live.ready.is_empty() {
+            self.live.turn = None;
+            return;
+        }
+        self.live.ready.rotate_left(1);
+        if self.live.turn.is_none() {
+            self.live.last.turn += 1;
+            self.live.turn = Some(self.live.last.turn);
+            self.commands.push(Command::Yield { number: self.live.last.turn });
+        }
+    }
+
+    /// The run as it was.
+    fn unchanged(self, answer: Folded) -> Outcome {
+        let phase = Phase::Live(self.live);
+        let run = Run { head: self.head, tally: self.tally, values: self.values, phase, checked: true };
+        Outcome { run: Some(run), commands: Vec::new(), answer }
+    }
+
+    /// Ends the run.
+    pub(crate) fn finish(&mut self, end: End) {
+        self.close_all();
+        self.end = Some(end);
+    }
+
+    /// Ends the run with an error.
+    pub(crate) fn fault_run(&mut self, problem: Problem) {
+        let problem = self.hold_problem(&problem);
+        self.finish(End::Faulted(problem));
+    }
+
+    /// A problem as a value of the run: shortened where it is larger than a value may be.
+    pub(crate) fn hold_problem(&mut self, problem: &Problem) -> Held {
+        let value = serde_json::to_value(problem).unwrap_or_default();
+        if Values::fits(&value) {
+            return self.values.keep(value.into());
+        }
+        let value = serde_json::to_value(shortened(problem)).unwrap_or_default();
+        self.values.keep(value.into())
+    }
+}
