@@ -1,14 +1,16 @@
 //! What a handler sees of the attempt that it makes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::Value;
 use stepmill_protocol::{
     AttemptNo, CommandId, Namespace, Pass, PoolName, RunId, StepKind, StepPath, Task, Timestamp, Usage, WorkflowName,
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::secret::Revealed;
 use crate::{clock, limit};
 
 /// One attempt, as its handler sees it. Cheap to clone.
@@ -31,6 +33,7 @@ struct Shared {
     cancel: CancellationToken,
     progress: Mutex<Option<String>>,
     usage: Mutex<Usage>,
+    revealed: OnceLock<Revealed>,
 }
 
 impl Context {
@@ -49,6 +52,7 @@ impl Context {
                 cancel,
                 progress: Mutex::default(),
                 usage: Mutex::default(),
+                revealed: OnceLock::new(),
             }),
         }
     }
@@ -162,6 +166,28 @@ impl Context {
     pub fn usage(&self) -> Option<Usage> {
         let usage = *self.shared.usage.lock();
         (usage != Usage::default()).then_some(usage)
+    }
+}
+
+impl Context {
+    /// Remembers which secrets the input was given.
+    pub(crate) fn reveal(&self, revealed: Revealed) {
+        // The input is filled once, before the handler starts.
+        let _ = self.shared.revealed.set(revealed);
+    }
+
+    pub(crate) fn revealed(&self) -> Option<&Revealed> {
+        self.shared.revealed.get()
+    }
+
+    /// Replaces the values of secrets that the input was given wherever `value` repeats them, so that it can be
+    /// returned or logged. Errors are treated like this by the worker itself; results are not.
+    #[must_use]
+    pub fn hide_secrets(&self, mut value: Value) -> Value {
+        if let Some(revealed) = self.revealed() {
+            revealed.hide_in(&mut value);
+        }
+        value
     }
 }
 

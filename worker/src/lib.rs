@@ -37,6 +37,7 @@ mod counters;
 mod failure;
 mod handler;
 mod heartbeat;
+mod net;
 mod perform;
 mod pool;
 mod registry;
@@ -44,7 +45,9 @@ mod runner;
 mod secret;
 mod worker;
 
+pub mod builtin;
 pub mod limit;
+pub mod model;
 pub mod retry;
 pub mod shutdown;
 pub mod testing;

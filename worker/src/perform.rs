@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::handler::AnyHandler;
 use crate::retry::step_delay;
-use crate::secret::{Revealed, Secrets};
+use crate::secret::Secrets;
 
 /// Makes one attempt and says how it went.
 pub(crate) async fn perform(
@@ -62,13 +62,14 @@ async fn attempt(
     mut input: Value,
     ctx: &Context,
 ) -> Result<Value, Failure> {
-    let revealed = match &task.secrets {
-        Some(scope) => secrets.fill(scope, &mut input).await?,
-        None => Revealed::default(),
-    };
+    if let Some(scope) = &task.secrets {
+        ctx.reveal(secrets.fill(scope, &mut input).await?);
+    }
     let result = in_time(handler, input, ctx).await.and_then(|output| measured(output, ctx));
     result.map_err(|mut failure| {
-        revealed.hide(failure.problem_mut());
+        if let Some(revealed) = ctx.revealed() {
+            revealed.hide(failure.problem_mut());
+        }
         failure
     })
 }

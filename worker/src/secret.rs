@@ -107,36 +107,56 @@ pub(crate) struct Revealed {
     values: Vec<(String, String)>,
 }
 
+impl std::fmt::Debug for Revealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.values.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 impl Revealed {
+    /// One secret that did not come with an input.
+    pub(crate) fn one(name: &str, value: &str) -> Self {
+        Self { values: vec![(name.to_owned(), value.to_owned())] }
+    }
+
     /// Hides the values wherever a problem repeats them, in their own form and as they look inside URLs and JSON.
     pub(crate) fn hide(&self, problem: &mut Problem) {
-        if self.values.is_empty() {
-            return;
+        let forms = self.forms();
+        let texts = [&mut problem.title, &mut problem.kind].into_iter();
+        let texts = texts.chain(problem.detail.as_mut()).chain(problem.instance.as_mut());
+        texts.for_each(|text| hide(&forms, text));
+        if let Some(extra) = &mut problem.extra {
+            each_string(extra, &mut |text| hide(&forms, text));
         }
+    }
+
+    /// The same for a value.
+    pub(crate) fn hide_in(&self, value: &mut Value) {
+        let forms = self.forms();
+        each_string(value, &mut |text| hide(&forms, text));
+    }
+
+    /// Each form that a value may take, and what to show instead.
+    fn forms(&self) -> Vec<(String, String)> {
         let mut forms: Vec<(String, String)> = Vec::new();
         for (name, value) in self.values.iter().filter(|(_, value)| !value.is_empty()) {
-            let shown = format!("[secret {name}]");
             let json = Value::String(value.clone()).to_string();
             for form in [value.clone(), in_url(value), json[1..json.len() - 1].to_owned()] {
                 if !forms.iter().any(|(known, _)| *known == form) {
-                    forms.push((form, shown.clone()));
+                    forms.push((form, format!("[secret {name}]")));
                 }
             }
         }
         // The longest first: one secret may be the beginning of another.
         forms.sort_by_key(|(form, _)| std::cmp::Reverse(form.len()));
-        let hide = |text: &mut String| {
-            for (form, shown) in &forms {
-                if text.contains(form.as_str()) {
-                    *text = text.replace(form.as_str(), shown);
-                }
-            }
-        };
-        hide(&mut problem.title);
-        hide(&mut problem.kind);
-        problem.detail.as_mut().into_iter().chain(problem.instance.as_mut()).for_each(hide);
-        if let Some(extra) = &mut problem.extra {
-            each_string(extra, &mut |text| hide(text));
+        forms
+    }
+}
+
+fn hide(forms: &[(String, String)], text: &mut String) {
+    for (form, shown) in forms {
+        if text.contains(form.as_str()) {
+            *text = text.replace(form.as_str(), shown);
         }
     }
 }

@@ -53,12 +53,10 @@ async fn acts_of(link: &MemoryLink, builder: WorkerBuilder) -> Vec<Act> {
 }
 
 fn problem_of(act: &Act) -> (&Problem, bool) {
-    match act {
-        Act::Report(report) => match &report.outcome {
-            ReportOutcome::Failed { problem, retryable, .. } => (problem, *retryable),
-            ReportOutcome::Succeeded { output } => panic!("it succeeded with {output}"),
-        },
-        other => panic!("no report: {other:?}"),
+    let Act::Report(report) = act else { panic!("no report: {act:?}") };
+    match &report.outcome {
+        ReportOutcome::Failed { problem, retryable, .. } => (problem, *retryable),
+        ReportOutcome::Succeeded { output } => panic!("it succeeded with {output}"),
     }
 }
 
