@@ -86,6 +86,19 @@ impl Log {
         }
     }
 
+    /// The newest record of a partition, as the stream's leader sees it; none where it has none.
+    ///
+    /// # Errors
+    /// [`NatsError`] when the broker does not answer.
+    pub async fn last(&self, partition: PartitionNo) -> Result<Option<LogMessage>, NatsError> {
+        let body = json!({"last_by_subj": subject::log_of(partition)});
+        match self.nats.js_call(&format!("STREAM.MSG.GET.{}", subject::LOG_STREAM), &body).await {
+            Ok(answer) => stored_message(&answer).map(Some),
+            Err(NatsError::NotFound { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Reads a partition from a position on.
     ///
     /// # Errors
