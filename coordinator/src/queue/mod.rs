@@ -1,0 +1,3 @@
+//! The adapters behind the ports of [`crate::port::queue`] and [`crate::port::bus`].
+
+pub mod embedded;
