@@ -29,7 +29,8 @@ use crate::failure::Failure;
 /// ```
 pub trait Handler<In, Out>: Send + Sync + 'static {
     /// Makes one attempt. It may be dropped at any `await` (deadline, end of the worker's grace time) and, after a
-    /// crash, made again: whatever must happen once needs the context's idempotency key.
+    /// crash, made again: whatever must happen once needs the context's idempotency key. A panic is caught and ends the
+    /// step: it is most often a bug that every attempt would meet again.
     fn run(&self, ctx: Context, input: In) -> impl Future<Output = Result<Out, Failure>> + Send;
 }
 

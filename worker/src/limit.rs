@@ -10,6 +10,8 @@ pub const VALUE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one fetch waits for a first task.
 pub const FETCH_WAIT: Duration = Duration::from_secs(2);
+/// How long a worker that stops waits for the fetch under way.
+pub const STOPPED_FETCH_WAIT: Duration = Duration::from_millis(100);
 /// Pause after a fetch that came back empty at once, so that a broker that does not wait is not flooded.
 pub const EMPTY_FETCH_PAUSE: Duration = Duration::from_millis(50);
 /// While tasks wait, a fetch for less than a quarter of the slots is held back this long so that more slots come free.

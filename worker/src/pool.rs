@@ -22,7 +22,12 @@ pub(crate) async fn pull(runner: Arc<Runner>, stop: CancellationToken) {
     while let Some(free) = free_slots(&runner, &slots, busy, &stop).await {
         let asked = free.num_permits();
         let began = Instant::now();
-        match runner.link.fetch(&runner.settings.pool, asked, runner.settings.fetch_wait).await {
+        let fetched = tokio::select! {
+            biased;
+            fetched = runner.link.fetch(&runner.settings.pool, asked, runner.settings.fetch_wait) => fetched,
+            () = given_up(&stop) => break,
+        };
+        match fetched {
             Ok(deliveries) => {
                 schedule.reset();
                 busy = deliveries.len() >= asked;
@@ -41,6 +46,13 @@ pub(crate) async fn pull(runner: Arc<Runner>, stop: CancellationToken) {
         }
     }
     drain(&runner, &running).await;
+}
+
+/// A fetch under way when the worker stops may still bring tasks, which are then given back at once; it is left alone
+/// for a moment, not for its whole wait. What it brings later comes again after the ack wait.
+async fn given_up(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(limit::STOPPED_FETCH_WAIT).await;
 }
 
 /// All slots that are free; waits for the first. `None` once the worker stops.

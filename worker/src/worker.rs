@@ -179,7 +179,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long one fetch waits for tasks, and so how long a shutdown may take at the least; 2 s unless said.
+    /// How long one fetch waits for a first task; 2 s unless said.
     #[must_use]
     pub fn fetch_wait(mut self, wait: Duration) -> Self {
         self.fetch_wait = wait;

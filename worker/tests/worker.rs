@@ -18,7 +18,7 @@ use stepmill_protocol::{
     AskAnswer, AskRequest, AttemptNo, MayRun, Millis, Payload, Problem, ReportOutcome, RetryPolicy, SecretScope, Task,
     Usage, ValueId,
 };
-use stepmill_worker::testing::{Act, MemoryLink, task};
+use stepmill_worker::testing::{Act, Call, MemoryLink, task};
 use stepmill_worker::{Context, Failure, Secrets, Worker, WorkerBuilder, WorkerError};
 use tokio::sync::{Notify, Semaphore};
 
@@ -74,7 +74,7 @@ async fn a_success_is_reported_then_acked() {
 async fn a_result_outlives_a_log_that_is_away() {
     let link = MemoryLink::default();
     link.push("count", Value::Null);
-    link.fail_reports([down(true), down(true), down(true)]);
+    link.fail(Call::Report, [down(true), down(true), down(true)]);
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
     let step = move |_: Context, (): ()| {
@@ -83,7 +83,7 @@ async fn a_result_outlives_a_log_that_is_away() {
     };
     let acts = acts_of(&link, worker(&link).step("count", step)).await;
     assert!(
-        matches!(&acts[..], [Act::ReportRefused, Act::ReportRefused, Act::ReportRefused, Act::Report(_), Act::Ack(_)]),
+        matches!(&acts[..], [Act::Refused(_), Act::Refused(_), Act::Refused(_), Act::Report(_), Act::Ack(_)]),
         "{acts:?}"
     );
     assert_eq!(runs.load(SeqCst), 1);
@@ -255,7 +255,7 @@ async fn slots_are_never_exceeded_and_all_are_used() {
             Act::Join(_)
             | Act::Fetch { .. }
             | Act::Ask(_)
-            | Act::ReportRefused
+            | Act::Refused(_)
             | Act::Nak(..)
             | Act::Bury(_)
             | Act::Progress(_) => {}
@@ -371,6 +371,56 @@ async fn a_pool_without_the_kind_says_what_it_serves() {
     let (problem, retryable) = problem_of(&acts[1]);
     assert!(problem.is(Standard::Configuration) && !retryable);
     assert!(problem.to_string().contains("no worker registered for kind `fly`"), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_comes_and_goes_is_waited_for() {
+    let link = MemoryLink::default();
+    for call in [Call::Join, Call::Fetch, Call::Heartbeat, Call::Bury, Call::Settle] {
+        link.fail(call, [down(true), down(true)]);
+    }
+    link.deliver_raw(Err(Undecodable { reason: "bad marker".into(), bytes: vec![0xc1] }), 1, false);
+    let acts = acts_of(&link, worker(&link).step("echo", echo)).await;
+    let refused = |call| acts.iter().filter(|act| matches!(act, Act::Refused(c) if *c == call)).count();
+    assert_eq!([Call::Join, Call::Fetch, Call::Bury, Call::Settle].map(refused), [2, 2, 2, 2], "{acts:?}");
+    assert!(matches!(acts.last(), Some(Act::Ack(_))), "{acts:?}");
+
+    let link = MemoryLink::default();
+    link.fail(Call::Join, [down(false)]);
+    let error = worker(&link).step("echo", echo).run(std::future::pending()).await.unwrap_err();
+    assert!(matches!(&error, WorkerError::Join { .. }) && error.to_string().contains("the log is away"), "{error}");
+}
+
+#[tokio::test]
+async fn dropping_a_worker_gives_its_tasks_back_at_once() {
+    let link = MemoryLink::default();
+    let ack = link.push("stuck", Value::Null);
+    let started = Arc::new(Notify::new());
+    let step = {
+        let started = Arc::clone(&started);
+        move |_: Context, (): ()| {
+            let started = Arc::clone(&started);
+            async move {
+                started.notify_one();
+                std::future::pending::<Result<(), Failure>>().await
+            }
+        }
+    };
+    tokio::select! {
+        result = worker(&link).step("stuck", step).run(std::future::pending()) => panic!("{result:?}"),
+        () = started.notified() => {}
+    }
+    link.until_settled(1).await;
+    assert!(matches!(link.acts().last(), Some(Act::Nak(back, Duration::ZERO)) if *back == ack), "{:?}", link.acts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_stops_without_waiting_for_its_fetch() {
+    let link = MemoryLink::default();
+    let began = tokio::time::Instant::now();
+    let builder = worker(&link).fetch_wait(Duration::from_secs(60)).step("echo", echo);
+    builder.run(link.until(|acts| !acts.is_empty())).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

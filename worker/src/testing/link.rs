@@ -1,6 +1,6 @@
 //! A broker in memory for tests: delivers what is put in, and remembers in order what the worker did.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub enum Act {
     Ask(AskRequest),
     /// A report was stored.
     Report(Box<Report>),
-    /// A report was refused, as [`MemoryLink::fail_reports`] asked.
-    ReportRefused,
+    /// A call was refused, as [`MemoryLink::fail`] asked.
+    Refused(Call),
     /// Acked.
     Ack(AckId),
     /// Gave back, with this delay.
@@ -39,6 +39,23 @@ pub enum Act {
     Bury(Box<DeadLetter>),
     /// Showed progress on these deliveries.
     Progress(Vec<AckId>),
+}
+
+/// A call of a worker to its broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    /// Joining the pool.
+    Join,
+    /// Fetching tasks.
+    Fetch,
+    /// Storing a report.
+    Report,
+    /// Acking or giving back.
+    Settle,
+    /// Storing a dead letter.
+    Bury,
+    /// Opening the way for progress signs.
+    Heartbeat,
 }
 
 /// The broker. Clones are the same broker.
@@ -59,7 +76,7 @@ struct State {
     queue: VecDeque<Delivery>,
     acts: Vec<Act>,
     next_ack: u64,
-    reports_to_fail: Vec<LinkError>,
+    refusals: BTreeMap<Call, VecDeque<LinkError>>,
     answer: Option<AskAnswer>,
     silent: bool,
 }
@@ -112,12 +129,9 @@ impl MemoryLink {
         })
     }
 
-    /// Has the next reports refused with these errors, first to last.
-    pub fn fail_reports(&self, errors: impl IntoIterator<Item = LinkError>) {
-        self.change(|state| {
-            state.reports_to_fail = errors.into_iter().collect();
-            state.reports_to_fail.reverse();
-        });
+    /// Has the next calls of this kind refused with these errors, first to last.
+    pub fn fail(&self, call: Call, errors: impl IntoIterator<Item = LinkError>) {
+        self.change(|state| state.refusals.entry(call).or_default().extend(errors));
     }
 
     /// What the owner answers from now on; `None` for an owner that does not answer. It says `run` as the attempt of
@@ -178,12 +192,23 @@ impl MemoryLink {
     fn note(&self, act: Act) {
         self.change(|state| state.acts.push(act));
     }
+
+    /// Notes the act, unless this call is to fail.
+    fn act(&self, call: Call, act: impl FnOnce() -> Option<Act>) -> Result<(), LinkError> {
+        self.change(|state| {
+            if let Some(error) = state.refusals.get_mut(&call).and_then(VecDeque::pop_front) {
+                state.acts.push(Act::Refused(call));
+                return Err(error);
+            }
+            state.acts.extend(act());
+            Ok(())
+        })
+    }
 }
 
 impl WorkerLink for MemoryLink {
     fn join<'a>(&'a self, _pool: &'a PoolName, kinds: &'a [StepKind]) -> BoxFuture<'a, Result<(), LinkError>> {
-        self.note(Act::Join(kinds.to_vec()));
-        Box::pin(async { Ok(()) })
+        Box::pin(async move { self.act(Call::Join, || Some(Act::Join(kinds.to_vec()))) })
     }
 
     fn fetch<'a>(
@@ -193,6 +218,7 @@ impl WorkerLink for MemoryLink {
         wait: Duration,
     ) -> BoxFuture<'a, Result<Vec<Delivery>, LinkError>> {
         Box::pin(async move {
+            self.act(Call::Fetch, || None)?;
             let mut changes = self.shared.changes.subscribe();
             let some = async { while self.shared.state.lock().queue.is_empty() && changes.changed().await.is_ok() {} };
             // Nothing within the wait is an answer too.
@@ -215,15 +241,16 @@ impl WorkerLink for MemoryLink {
         record: LogRecord,
     ) -> BoxFuture<'a, Result<(), LinkError>> {
         Box::pin(async move {
-            self.change(|state| {
-                if let Some(error) = state.reports_to_fail.pop() {
-                    state.acts.push(Act::ReportRefused);
-                    return Err(error);
-                }
-                if let Event::Report(report) = record.event {
-                    state.acts.push(Act::Report(report));
-                }
-                Ok(())
+            self.act(Call::Report, || match record.event {
+                Event::Report(report) => Some(Act::Report(report)),
+                Event::Submitted(_)
+                | Event::Signal { .. }
+                | Event::TimerDue { .. }
+                | Event::Cancel { .. }
+                | Event::Resume { .. }
+                | Event::TaskLost { .. }
+                | Event::Park { .. }
+                | Event::Snapshot { .. } => None,
             })
         })
     }
@@ -248,23 +275,23 @@ impl WorkerLink for MemoryLink {
     }
 
     fn ack<'a>(&'a self, ack: &'a AckId) -> BoxFuture<'a, Result<(), LinkError>> {
-        self.note(Act::Ack(ack.clone()));
-        Box::pin(async { Ok(()) })
+        Box::pin(async move { self.act(Call::Settle, || Some(Act::Ack(ack.clone()))) })
     }
 
     fn nak<'a>(&'a self, ack: &'a AckId, delay: Duration) -> BoxFuture<'a, Result<(), LinkError>> {
-        self.note(Act::Nak(ack.clone(), delay));
-        Box::pin(async { Ok(()) })
+        Box::pin(async move { self.act(Call::Settle, || Some(Act::Nak(ack.clone(), delay))) })
     }
 
     fn bury<'a>(&'a self, _pool: &'a PoolName, letter: DeadLetter) -> BoxFuture<'a, Result<(), LinkError>> {
-        self.note(Act::Bury(Box::new(letter)));
-        Box::pin(async { Ok(()) })
+        Box::pin(async move { self.act(Call::Bury, || Some(Act::Bury(Box::new(letter)))) })
     }
 
     fn heartbeat<'a>(&'a self, _pool: &'a PoolName) -> BoxFuture<'a, Result<Box<dyn Heartbeat>, LinkError>> {
-        let beat: Box<dyn Heartbeat> = Box::new(MemoryHeartbeat { link: self.clone() });
-        Box::pin(async move { Ok(beat) })
+        Box::pin(async move {
+            self.act(Call::Heartbeat, || None)?;
+            let beat: Box<dyn Heartbeat> = Box::new(MemoryHeartbeat { link: self.clone() });
+            Ok(beat)
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use stepmill_protocol::{
 use stepmill_worker_engine::Fault;
 use tokio_util::sync::CancellationToken;
 
-pub use link::{Act, MemoryLink};
+pub use link::{Act, Call, MemoryLink};
 
 use crate::clock;
 use crate::context::Context;
