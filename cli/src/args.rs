@@ -1,0 +1,138 @@
+//! The command line: global flags and the list of commands. Each command's own arguments stand beside its code.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command;
+use crate::config::{Flags, LogFormat};
+
+const EXAMPLES: &str = "\
+Examples:
+  stepmill demo                                  the support-ticket workflow, nothing else needed
+  stepmill dev                                   a durable system in ./.stepmill
+  stepmill validate flow.yaml                    check a definition, see every mistake
+  stepmill define flow.yaml                      register it
+  stepmill submit flow --input '{\"n\":1}' --wait  run it and print the output
+  stepmill watch RUN                             follow a run step by step
+
+Settings come from stepmill.toml, from STEPMILL_… variables and from flags; the later wins. `stepmill config check` shows \
+all of them.
+
+Exit codes: 0 done; 1 it failed, or the run that was waited for did not complete; 2 the command line, the configuration \
+or an input is wrong; 130 stopped by Ctrl-C.";
+
+/// Durable workflows on NATS JetStream and Redis, or on nothing at all.
+#[derive(Debug, Parser)]
+#[command(name = "stepmill", version, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Settings file [default: stepmill.toml, if it is there] [env: STEPMILL_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Answer in JSON, for machines
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Which log lines to show on stderr, for instance `info` or `warn,stepmill_worker=debug`
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// How log lines look [default: text]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// How a client reaches a system.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Reach {
+    /// Where NATS is [default: nats://127.0.0.1:4222] [env: STEPMILL_NATS_URL]
+    #[arg(long, value_name = "URL")]
+    nats: Option<String>,
+    /// Reach the API over HTTP at this address instead of over NATS [env: STEPMILL_API_URL]
+    #[arg(long, value_name = "URL", conflicts_with = "nats")]
+    api_url: Option<String>,
+    /// The tenant that is meant [default: default] [env: STEPMILL_NAMESPACE]
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Seconds that one call may take [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+}
+
+impl Reach {
+    fn note(&self, flags: &mut Flags) {
+        flags.set("nats_url", self.nats.as_ref());
+        flags.set("api_url", self.api_url.as_ref());
+        flags.set("namespace", self.namespace.as_ref());
+        flags.set("timeout_s", self.timeout.as_ref());
+    }
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the support-ticket workflow over a file of tickets, in this process
+    Demo(command::demo::DemoArgs),
+    /// Run a durable system for development
+    Dev(command::dev::DevArgs),
+    /// Run a coordinator on NATS and Redis
+    Coordinator(command::coordinator::CoordinatorArgs),
+    /// Run a worker with the built-in steps (http, llm)
+    Worker(command::worker::WorkerArgs),
+    /// Register a definition
+    Define(command::define::DefineArgs),
+    /// Check definitions without a server
+    Validate(command::validate::ValidateArgs),
+    /// Start a run
+    Submit(command::submit::SubmitArgs),
+    /// Show a run
+    Get(command::get::GetArgs),
+    /// List runs
+    List(command::list::ListArgs),
+    /// Follow a run step by step
+    Watch(command::watch::WatchArgs),
+    /// End a run
+    Cancel(command::cancel::CancelArgs),
+    /// Hand a value to a run
+    Signal(command::signal::SignalArgs),
+    /// Measure this machine
+    Bench(command::bench::BenchArgs),
+    /// Print a completion script for a shell
+    Completions(command::completions::CompletionsArgs),
+    /// Look at the configuration
+    Config(command::config_check::ConfigArgs),
+}
+
+impl Command {
+    /// The settings that were given as flags of the command.
+    pub(crate) fn flags(&self, flags: &mut Flags) {
+        match self {
+            Self::Demo(_) | Self::Validate(_) | Self::Bench(_) | Self::Completions(_) => {}
+            Self::Dev(a) => a.flags(flags),
+            Self::Coordinator(a) => a.flags(flags),
+            Self::Worker(a) => a.flags(flags),
+            Self::Define(a) => a.reach.note(flags),
+            Self::Submit(a) => a.reach.note(flags),
+            Self::Get(a) => a.reach.note(flags),
+            Self::List(a) => a.reach.note(flags),
+            Self::Watch(a) => a.reach.note(flags),
+            Self::Cancel(a) => a.reach.note(flags),
+            Self::Signal(a) => a.reach.note(flags),
+            Self::Config(a) => a.reach().note(flags),
+        }
+    }
+
+    /// Whether it is a server: it logs what it does unless told otherwise.
+    pub(crate) const fn is_server(&self) -> bool {
+        matches!(self, Self::Dev(_) | Self::Coordinator(_) | Self::Worker(_))
+    }
+}

@@ -1,0 +1,190 @@
+//! Which adapters stand behind which ports: the only place that knows all of them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use stepmill_coordinator::store::embedded::{Embedded, EmbeddedOptions};
+use stepmill_coordinator::store::redis::{Profile, RedisOptions, RedisStore, profile_mismatches, profile_unknowns};
+use stepmill_coordinator::{Coordinator, CoordinatorConfig, Ports, Running};
+use stepmill_nats::{Nats, NatsOptions, NatsWorkerLink};
+use stepmill_protocol::Client;
+use stepmill_protocol::link::{ApiCaller, WorkerLink};
+use stepmill_worker::{CancellationToken, Secrets, Worker, WorkerBuilder, WorkerError};
+use tokio::task::JoinSet;
+
+use crate::config::{DurabilityProfile, Settings};
+use crate::error::CliError;
+use crate::local::LocalError;
+use crate::model::Fallback;
+use crate::{model, probe};
+
+/// Where the embedded adapters keep everything.
+#[derive(Clone, Debug)]
+pub(crate) enum Storage {
+    /// Gone with the process.
+    Memory,
+    /// In this file.
+    File(PathBuf),
+}
+
+/// A coordinator on the embedded adapters, and the ways to it.
+pub(crate) struct System {
+    pub(crate) running: Running,
+    pub(crate) link: Arc<dyn WorkerLink>,
+    pub(crate) caller: Arc<dyn ApiCaller>,
+}
+
+impl System {
+    /// A client in this process.
+    pub(crate) fn client(&self, settings: &Settings) -> Client {
+        Client::new(Arc::clone(&self.caller), settings.namespace.clone())
+            .with_timeout(std::time::Duration::from_secs(settings.timeout_s))
+    }
+}
+
+/// Starts a coordinator on the embedded adapters.
+pub(crate) async fn embedded(
+    storage: &Storage,
+    partitions: Option<u16>,
+    http: Option<SocketAddr>,
+) -> Result<System, LocalError> {
+    let path = match storage {
+        Storage::Memory => None,
+        Storage::File(path) => Some(path.clone()),
+    };
+    let embedded = Embedded::open(EmbeddedOptions { path, ..EmbeddedOptions::default() })?;
+    let ports = Ports {
+        store: embedded.store(),
+        log: embedded.log(),
+        tasks: embedded.tasks(),
+        jobs: None,
+        archive: embedded.archive(),
+        bus: embedded.bus(),
+    };
+    let mut config = CoordinatorConfig { http, ..CoordinatorConfig::default() };
+    config.partitions = partitions.unwrap_or(config.partitions);
+    let mut running = Coordinator::start(config, ports).await?;
+    running.ready().await;
+    Ok(System { running, link: embedded.worker_link(), caller: embedded.api_caller() })
+}
+
+/// Starts a coordinator on NATS and Redis, once it is clear that the servers promise what the profile says.
+pub(crate) async fn coordinator_on_servers(settings: &Settings, name: Option<String>) -> Result<Running, CliError> {
+    let store = RedisStore::connect(&settings.redis_url, RedisOptions::default()).await.map_err(|e| {
+        CliError::with_help(e.to_string(), "say where Redis is: `--redis URL`, STEPMILL_REDIS_URL or `redis_url`")
+    })?;
+    check_profile(settings.profile, &store)?;
+    let mut config =
+        CoordinatorConfig { partitions: settings.partitions, http: settings.http, ..CoordinatorConfig::default() };
+    config.name = name.unwrap_or(config.name);
+    let nats = nats(settings, &config.name, true).await?;
+    let replicas = if settings.profile == DurabilityProfile::Cluster { 3 } else { 1 };
+    let queues = stepmill_coordinator::queue::nats::open(nats, replicas, config.log_age).await;
+    let queues = queues.map_err(|e| CliError::new(e.to_string()))?;
+    let ports = Ports {
+        store: Arc::new(store),
+        log: queues.log(),
+        tasks: queues.tasks(),
+        jobs: Some(queues.jobs()),
+        archive: queues.archive(),
+        bus: queues.bus(),
+    };
+    Coordinator::start(config, ports).await.map_err(|e| CliError::new(e.to_string()))
+}
+
+fn check_profile(wanted: DurabilityProfile, store: &RedisStore) -> Result<(), CliError> {
+    let profile = match wanted {
+        DurabilityProfile::Dev => Profile::Dev,
+        DurabilityProfile::Single => Profile::Single,
+        DurabilityProfile::Cluster => Profile::Cluster,
+    };
+    for unknown in profile_unknowns(profile, store.settings()) {
+        tracing::warn!("{unknown}");
+    }
+    let less = profile_mismatches(profile, store.settings());
+    if less.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::with_help(
+        format!("the servers promise less than the profile `{}`:\n{}", wanted.as_str(), less.join("\n")),
+        "change the settings named above, or choose a profile that promises less (`--profile`)",
+    ))
+}
+
+/// A worker's way to its pools.
+pub(crate) async fn nats_link(settings: &Settings, name: &str) -> Result<Arc<dyn WorkerLink>, CliError> {
+    Ok(Arc::new(NatsWorkerLink::new(nats(settings, name, false).await?)))
+}
+
+async fn nats(settings: &Settings, name: &str, check_jetstream: bool) -> Result<Nats, CliError> {
+    let mut options = NatsOptions::new(&settings.nats_url, name);
+    options.check_jetstream = check_jetstream;
+    Nats::connect(options).await.map_err(|e| {
+        CliError::with_help(e.to_string(), "say where NATS is: `--nats URL`, STEPMILL_NATS_URL or `nats_url`")
+    })
+}
+
+/// Which steps a worker of ours serves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Steps {
+    /// `http` and `llm`.
+    BuiltIn(Fallback),
+    /// `noop`, `sleep` and `random`.
+    Probe,
+}
+
+/// Starts one worker per pool of the settings.
+pub(crate) fn workers(
+    link: &Arc<dyn WorkerLink>,
+    settings: &Settings,
+    steps: Steps,
+    stop: CancellationToken,
+) -> Result<Workers, CliError> {
+    let mut workers = Workers::new(stop);
+    for pool in &settings.pools {
+        let builder = Worker::builder(Arc::clone(link)).pool(pool.as_str()).slots(settings.slots);
+        let builder = builder.secrets(Secrets::from_env(settings.secrets_dir.clone()));
+        let builder = match steps {
+            Steps::BuiltIn(fallback) => model::built_in(builder, fallback)?,
+            Steps::Probe => probe::steps(builder),
+        };
+        workers.add(builder).map_err(|e| CliError::new(e.to_string()))?;
+    }
+    Ok(workers)
+}
+
+/// Workers that run until they are stopped together. Dropping them ends them at once.
+pub(crate) struct Workers {
+    tasks: JoinSet<Result<(), WorkerError>>,
+    stop: CancellationToken,
+}
+
+impl Workers {
+    pub(crate) fn new(stop: CancellationToken) -> Self {
+        Self { tasks: JoinSet::new(), stop }
+    }
+
+    /// Starts one more.
+    pub(crate) fn add(&mut self, builder: WorkerBuilder) -> Result<(), WorkerError> {
+        let worker = builder.build()?;
+        self.tasks.spawn(worker.run(self.stop.clone().cancelled_owned()));
+        Ok(())
+    }
+
+    /// Resolves when all have ended, or with the first error.
+    pub(crate) async fn join(mut self) -> Result<(), WorkerError> {
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(result) => result?,
+                Err(error) => tracing::error!(%error, "a worker broke down"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a command.
+    pub(crate) async fn wait(self) -> Result<(), CliError> {
+        self.join().await.map_err(|e| CliError::new(e.to_string()))
+    }
+}

@@ -1,0 +1,61 @@
+//! `coordinator`: advances runs, on NATS and Redis.
+
+use std::net::SocketAddr;
+
+use super::Context;
+use crate::config::{DurabilityProfile, Flags};
+use crate::error::CliError;
+use crate::{assemble, shutdown};
+
+const EXAMPLES: &str = "\
+Examples:
+  stepmill coordinator
+  stepmill coordinator --nats nats://broker:4222 --redis redis://store:6379 --profile single
+
+Any number of coordinators can run on the same servers: they share the partitions among them, and one that is lost is \
+replaced within three seconds. Ctrl-C or SIGTERM hands the partitions over and ends.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CoordinatorArgs {
+    /// Where NATS is [default: nats://127.0.0.1:4222] [env: STEPMILL_NATS_URL]
+    #[arg(long, value_name = "URL")]
+    nats: Option<String>,
+    /// Where Redis is [default: redis://127.0.0.1:6379] [env: STEPMILL_REDIS_URL]
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// Partitions of a new installation; an existing one keeps its number [default: 8] [env: STEPMILL_PARTITIONS]
+    #[arg(long, value_name = "N")]
+    partitions: Option<u16>,
+    /// What the servers must promise; refuses to run when they promise less [default: dev] [env: STEPMILL_PROFILE]
+    #[arg(long, value_enum, value_name = "PROFILE")]
+    profile: Option<DurabilityProfile>,
+    /// Serve the API over HTTP here [env: STEPMILL_HTTP]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Its name among coordinators [default: one of its own]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl CoordinatorArgs {
+    pub(crate) fn flags(&self, flags: &mut Flags) {
+        flags.set("nats_url", self.nats.as_ref());
+        flags.set("redis_url", self.redis.as_ref());
+        flags.set("partitions", self.partitions.as_ref());
+        flags.set("profile", self.profile.as_ref());
+        flags.set("http", self.http.as_ref());
+    }
+}
+
+pub(crate) async fn run(context: &Context, args: CoordinatorArgs) -> Result<(), CliError> {
+    let stop = shutdown::on_signal()?;
+    let started = assemble::coordinator_on_servers(context.settings(), args.name);
+    let running = tokio::select! {
+        started = started => started?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    stop.cancelled().await;
+    running.drain().await;
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! `worker`: runs the built-in steps (`http`, `llm`) for one or more pools.
+
+use std::path::PathBuf;
+
+use stepmill_protocol::PoolName;
+
+use super::Context;
+use crate::config::Flags;
+use crate::error::CliError;
+use crate::model::Fallback;
+use crate::{assemble, shutdown};
+
+const EXAMPLES: &str = "\
+Examples:
+  stepmill worker                                     pools `default` and `llm`
+  stepmill worker --pool llm --slots 64 --nats nats://broker:4222
+
+A worker knows only NATS. Steps of your own are run by a program of yours that links the crate `stepmill-worker`; it \
+joins the same pools. Ctrl-C or SIGTERM: running steps are finished, the rest is given back.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct WorkerArgs {
+    /// A pool to serve; may be repeated [default: default, llm] [env: STEPMILL_POOLS, with commas between]
+    #[arg(long = "pool", value_name = "NAME")]
+    pools: Vec<PoolName>,
+    /// Tasks at a time, per pool [default: 16] [env: STEPMILL_SLOTS]
+    #[arg(long, value_name = "N")]
+    slots: Option<usize>,
+    /// Where NATS is [default: nats://127.0.0.1:4222] [env: STEPMILL_NATS_URL]
+    #[arg(long, value_name = "URL")]
+    nats: Option<String>,
+    /// A folder with one file per secret, beside the variables STEPMILL_SECRET_<NAME>
+    #[arg(long, value_name = "DIR")]
+    secrets_dir: Option<PathBuf>,
+    /// Serve the steps of benches and tests instead: noop, sleep, random
+    #[arg(long, hide = true)]
+    noop: bool,
+}
+
+impl WorkerArgs {
+    pub(crate) fn flags(&self, flags: &mut Flags) {
+        flags.set("pools", Some(&self.pools).filter(|p| !p.is_empty()));
+        flags.set("slots", self.slots.as_ref());
+        flags.set("nats_url", self.nats.as_ref());
+        flags.set("secrets_dir", self.secrets_dir.as_ref());
+    }
+}
+
+pub(crate) async fn run(context: &Context, args: WorkerArgs) -> Result<(), CliError> {
+    let stop = shutdown::on_signal()?;
+    let settings = context.settings();
+    let steps = if args.noop { assemble::Steps::Probe } else { assemble::Steps::BuiltIn(Fallback::None) };
+    let link = tokio::select! {
+        link = assemble::nats_link(settings, "stepmill-worker") => link?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    assemble::workers(&link, settings, steps, stop)?.wait().await
+}

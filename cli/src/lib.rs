@@ -1,0 +1,80 @@
+//! Stepmill runs workflows durably. This package is the `stepmill` binary with every role, and a library for those who
+//! write workflows and steps in Rust: [`Local`] runs a coordinator and the user's own worker in one process.
+
+mod args;
+mod assemble;
+mod command;
+mod config;
+mod connect;
+mod error;
+mod follow;
+mod local;
+mod logging;
+mod model;
+mod output;
+mod probe;
+mod render;
+mod servers;
+mod shutdown;
+mod tickets;
+mod usage;
+mod when;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+
+pub use local::{Local, LocalBuilder, LocalError};
+pub use stepmill_protocol::{Client, Problem, RunId, Value, WorkflowName};
+/// The SDK for steps.
+pub use stepmill_worker as worker;
+
+use crate::args::Cli;
+use crate::command::Context;
+use crate::config::Flags;
+use crate::error::CliError;
+use crate::output::Output;
+
+/// The whole of the binary.
+#[doc(hidden)]
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Output::new(cli.global.json);
+    match start(cli, out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.error(&error);
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn start(cli: Cli, out: Output) -> Result<(), CliError> {
+    let mut flags = Flags::default();
+    flags.set("log", cli.global.log.as_ref());
+    flags.set("log_format", cli.global.log_format.as_ref());
+    cli.command.flags(&mut flags);
+    let file = cli.global.config.or_else(|| std::env::var_os("STEPMILL_CONFIG").map(Into::into));
+    let loaded = config::load(file.as_deref(), flags)?;
+    let is_server = cli.command.is_server();
+    logging::start(&loaded.settings, is_server)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| CliError::new(format!("cannot start threads: {e}")))?;
+    let context = Context { loaded, out };
+    let ended = runtime.block_on(async {
+        let work = command::run(&context, cli.command);
+        if is_server {
+            // Servers drain: they listen for signals themselves.
+            return work.await;
+        }
+        tokio::select! {
+            result = work => result,
+            _ = tokio::signal::ctrl_c() => Err(CliError::silent(error::INTERRUPTED)),
+        }
+    });
+    // A read of stdin cannot be called off; nobody waits for it.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    ended
+}

@@ -1,0 +1,93 @@
+//! What users see: help, mistakes in arguments, and errors that say what to do.
+
+mod common;
+
+use common::{run, stderr, stdout};
+
+#[test]
+fn help_of_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let commands: [&[&str]; 18] = [
+        &[],
+        &["demo"],
+        &["dev"],
+        &["coordinator"],
+        &["worker"],
+        &["define"],
+        &["validate"],
+        &["submit"],
+        &["get"],
+        &["list"],
+        &["watch"],
+        &["cancel"],
+        &["signal"],
+        &["bench"],
+        &["bench", "chain"],
+        &["completions"],
+        &["config"],
+        &["config", "check"],
+    ];
+    let mut all = String::new();
+    for command in commands {
+        let output = run(dir.path(), &[command, &["--help"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {}", stderr(&output));
+        all += &format!("$ stepmill {}\n{}\n", [command, &["--help"]].concat().join(" "), stdout(&output));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn wrong_arguments_exit_with_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong: [&[&str]; 7] = [
+        &["get", "not-a-run"],
+        &["submit", "a.b"],
+        &["list", "--state", "sleeping"],
+        &["list", "--from", "soon"],
+        &["list", "--limit", "0"],
+        &["demo", "--file", "x", "--memory"],
+        &["submit", "flow", "--input", "{"],
+    ];
+    for args in wrong {
+        let output = run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{args:?}");
+    }
+}
+
+#[test]
+fn an_absent_system_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    // A port that was just free: nobody listens.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let output = run(dir.path(), &["list", "--nats", &format!("nats://127.0.0.1:{port}")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("stepmill dev"), "{}", stderr(&output));
+    let output = run(dir.path(), &["list", "--json", "--api-url", &format!("http://127.0.0.1:{port}")]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
+    assert_eq!(shown["error"]["status"], 500, "{shown}");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(dir.path(), &["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(stdout(&output).contains("validate") && stdout(&output).contains("submit"), "{shell}");
+    }
+}
+
+#[test]
+fn bad_tickets_are_named_by_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = "{\"id\":\"a\",\"text\":\"x\"}\n{\"id\":\"b\"}\n\nnot json\n{\"id\":\"a\",\"text\":\"again\"}\n";
+    std::fs::write(dir.path().join("tickets.jsonl"), lines).unwrap();
+    let output = run(dir.path(), &["demo", "--tickets", "tickets.jsonl"]);
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(stderr(&output));
+    let output = run(dir.path(), &["demo", "--tickets", "none.jsonl"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("none.jsonl"), "{}", stderr(&output));
+}
