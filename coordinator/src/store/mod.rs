@@ -1,0 +1,4 @@
+//! The adapters behind [`crate::port::store::Store`].
+
+pub mod embedded;
+pub mod redis;

@@ -1,0 +1,6 @@
+//! What every adapter of a port must do: one suite per port, run against each of its adapters.
+
+#[cfg(test)]
+mod redis;
+#[cfg(test)]
+mod store;
