@@ -1,5 +1,5 @@
 //! Language models behind one trait: [`OpenAiChat`] for every service that speaks the chat-completions format, and
-//! [`Scripted`], which answers by rules where there is no service.
+//! [`Scripted`], which answers by rules where there is no service; the documentation of [`Scripted`] shows a rule file.
 
 mod openai;
 mod rule;

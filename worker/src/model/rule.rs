@@ -1,27 +1,5 @@
 //! The rule file of a scripted model: its form, its checks, and which rule answers a request. A rule sees nothing but
-//! the request.
-//!
-//! ```yaml
-//! model: scripted-small       # the name in answers; `scripted` unless said
-//! seed: 7                     # of all chances
-//! latency_ms: {from: 20, to: 60}
-//! faults:                     # for all rules
-//!   - {kind: rate_limited, chance: 0.05, retry_after_ms: 500}
-//! rules:                      # the first that matches answers
-//!   - name: refund
-//!     when:
-//!       system: {contains: classify}            # case does not matter here
-//!       user: {regex: "(?i)money back", not: "(?i)exchange"}
-//!       schema: classification                  # the title of the answer's schema
-//!       tries: [1, 2]                           # which tries at the step
-//!     pick:                                     # from the last user message, or `{from: system, regex: …}`
-//!       order: '#W\d+'                          # the first group, or the whole match
-//!     answer: {json: {category: refund, order: "{{order}}"}}
-//!     faults:
-//!       - {kind: malformed, tries: [1]}
-//!   - name: else                                # no `when`: always
-//!     answer: {text: "How can I help you?"}
-//! ```
+//! the request. [`super::Scripted`] shows an example of everything it may hold.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

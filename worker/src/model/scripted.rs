@@ -12,7 +12,37 @@ use super::{ChatAnswer, ChatRequest, Model};
 use crate::context::{FloorCharBoundary as _, quote};
 use crate::failure::Failure;
 
-/// The model. Its rules are described with `rule.rs`'s example.
+/// The model. A rule file in YAML, with everything that it may hold:
+///
+/// ```
+/// # use stepmill_worker::model::{Scripted, ScriptSource};
+/// # let rules = r##"
+/// model: scripted-small       # the name in answers; `scripted` unless said
+/// seed: 7                     # of all chances
+/// latency_ms: {from: 20, to: 60}              # or one number
+/// faults:                     # for all rules
+///   - {kind: rate_limited, chance: 0.05, retry_after_ms: 500}
+/// rules:                      # the first that matches answers
+///   - name: refund
+///     when:                                   # everything that is said must hold
+///       system: {contains: classify}          # all system messages; case does not matter in `contains`
+///       user: {regex: "(?i)money back", not: "(?i)exchange"}   # the last user message
+///       text: {contains: order}               # the whole conversation
+///       schema: classification                # the title of the answer's schema
+///       tries: [1, 2]                         # which tries at the step, passes and attempts counted together
+///     pick:                                   # first group or whole match; named groups of `when` are picked too
+///       order: '#W\d+'                        # from the last user message
+///       zip: {from: text, regex: 'zip (\d+)'}  # or from `system`, or from the whole `text`
+///     answer: {json: {category: refund, order: "{{order}}", all: "{{order[]}}"}}
+///     latency_ms: 5
+///     faults:                                 # before those for all rules
+///       - {kind: malformed, tries: [1]}       # also server_error, timeout, refusal, length
+///   - name: else                              # no `when`: always
+///     answer: {text: "How can I help you with {{order}}?"}
+/// # "##;
+/// # Scripted::load(&ScriptSource::Text(rules.into()))?;
+/// # Ok::<(), stepmill_worker::model::ScriptError>(())
+/// ```
 #[derive(Debug)]
 pub struct Scripted {
     script: Script,
