@@ -13,7 +13,8 @@ use crate::support::{connect, fixture, pool};
 async fn old_server(listener: TcpListener) {
     let (stream, _) = listener.accept().await.unwrap();
     let (read, mut write) = stream.into_split();
-    let info = r#"{"server_id":"X","version":"2.11.0","proto":1,"headers":true,"max_payload":1048576,"jetstream":true}"#;
+    let info =
+        r#"{"server_id":"X","version":"2.11.0","proto":1,"headers":true,"max_payload":1048576,"jetstream":true}"#;
     write.write_all(format!("INFO {info}\r\n").as_bytes()).await.unwrap();
     let mut lines = BufReader::new(read).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -70,7 +71,8 @@ async fn streams_are_made_once_checked_and_changed() {
 async fn a_stream_of_another_kind_is_refused_by_name() {
     let server = NatsServer::start().unwrap();
     let nats = connect(&server).await;
-    let config = r#"{"name":"SM_JOBS","subjects":["sm.job.*.*"],"retention":"limits","storage":"file","num_replicas":1}"#;
+    let config =
+        r#"{"name":"SM_JOBS","subjects":["sm.job.*.*"],"retention":"limits","storage":"file","num_replicas":1}"#;
     nats.request("$JS.API.STREAM.CREATE.SM_JOBS", config, Duration::from_secs(5)).await.unwrap();
     let error = nats.ensure_streams(&StreamOptions::default()).await.unwrap_err();
     assert!(

@@ -1,5 +1,7 @@
 //! `stepmill-nats` against a real nats-server.
 
+mod api;
 mod connect;
 mod log;
 mod support;
+mod work;

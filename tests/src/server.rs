@@ -59,7 +59,8 @@ impl Served {
             }
             let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
             if ended.is_some() || Instant::now() > deadline {
-                let why = ended.map_or_else(|| "did not answer in time".into(), |status| format!("ended with {status}"));
+                let why =
+                    ended.map_or_else(|| "did not answer in time".into(), |status| format!("ended with {status}"));
                 self.kill()?;
                 return Err(io::Error::other(format!("{} {why}:\n{}", self.program.display(), self.log())));
             }
@@ -330,7 +331,8 @@ impl RedisServer {
         };
         let served = on_free_port(|port| {
             let folder = tempfile::Builder::new().prefix("stepmill-redis-").tempdir()?;
-            let mut arguments: Vec<String> = ["--bind", "127.0.0.1", "--port", &port.to_string()].map(Into::into).into();
+            let mut arguments: Vec<String> =
+                ["--bind", "127.0.0.1", "--port", &port.to_string()].map(Into::into).into();
             arguments.extend(["--dir".into(), folder.path().display().to_string()]);
             arguments.extend(["--appendonly", "yes", "--appendfsync", fsync, "--save", ""].map(Into::into));
             arguments.extend(["--maxmemory-policy", "noeviction"].map(Into::into));

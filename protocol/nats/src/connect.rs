@@ -261,7 +261,8 @@ async fn connect_patiently(options: &NatsOptions, watched: &Weak<Watched>) -> Re
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
-        let retryable = matches!(error.kind(), ConnectErrorKind::Io | ConnectErrorKind::TimedOut | ConnectErrorKind::Dns);
+        let retryable =
+            matches!(error.kind(), ConnectErrorKind::Io | ConnectErrorKind::TimedOut | ConnectErrorKind::Dns);
         let pause = if retryable { pauses.next_backoff() } else { None };
         let Some(pause) = pause else {
             let reason = match std::error::Error::source(&error) {
@@ -304,10 +305,10 @@ async fn client_options(options: &NatsOptions, watched: Weak<Watched>) -> Result
         Auth::None => Ok(client),
         Auth::UserPassword { user, password } => Ok(client.user_and_password(user.clone(), password.clone())),
         Auth::Token(token) => Ok(client.token(token.clone())),
-        Auth::CredentialsFile(path) => client.credentials_file(path).await.map_err(|e| NatsError::Option {
-            setting: "credentials file",
-            reason: format!("{}: {e}", path.display()),
-        }),
+        Auth::CredentialsFile(path) => client
+            .credentials_file(path)
+            .await
+            .map_err(|e| NatsError::Option { setting: "credentials file", reason: format!("{}: {e}", path.display()) }),
     }
 }
 

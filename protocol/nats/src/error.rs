@@ -25,9 +25,7 @@ pub enum NatsError {
         reason: String,
     },
     /// The server silently ignores settings that we depend on.
-    #[error(
-        "nats-server {found} is too old: install {floor} or later (deploy/get-nats-server fetches a current one)"
-    )]
+    #[error("nats-server {found} is too old: install {floor} or later (deploy/get-nats-server fetches a current one)")]
     ServerTooOld {
         /// Its version.
         found: String,
@@ -35,7 +33,9 @@ pub enum NatsError {
         floor: &'static str,
     },
     /// JetStream is off.
-    #[error("JetStream is not available to this account ({reason}): start nats-server with `-js` or enable it for the account")]
+    #[error(
+        "JetStream is not available to this account ({reason}): start nats-server with `-js` or enable it for the account"
+    )]
     NoJetStream {
         /// What the server said.
         reason: String,
@@ -47,7 +47,9 @@ pub enum NatsError {
         what: String,
     },
     /// No answer came in time.
-    #[error("no answer to {what} within {millis} ms; is the server overloaded, or does the account lack the permission?")]
+    #[error(
+        "no answer to {what} within {millis} ms; is the server overloaded, or does the account lack the permission?"
+    )]
     Timeout {
         /// What was under way.
         what: String,
@@ -77,7 +79,9 @@ pub enum NatsError {
         max: usize,
     },
     /// A stream or consumer exists with a setting that we cannot change.
-    #[error("{object} has {setting} = {found}, but {wanted} is needed; it cannot be changed: delete or recreate {object}")]
+    #[error(
+        "{object} has {setting} = {found}, but {wanted} is needed; it cannot be changed: delete or recreate {object}"
+    )]
     Setting {
         /// The stream or consumer.
         object: String,

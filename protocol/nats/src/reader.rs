@@ -233,7 +233,8 @@ impl Drop for StreamReader {
 
 pub(crate) fn rfc3339(time: Timestamp) -> Result<String, NatsError> {
     let millis = i64::try_from(time.0).unwrap_or(i64::MAX);
-    let text = jiff::Timestamp::from_millisecond(millis).map_err(|e| NatsError::malformed("the time to begin at", e))?;
+    let text =
+        jiff::Timestamp::from_millisecond(millis).map_err(|e| NatsError::malformed("the time to begin at", e))?;
     Ok(text.to_string())
 }
 

@@ -152,9 +152,7 @@ impl Nats {
         let bytes = payload.len();
         let send = async {
             match headers {
-                Some(headers) => {
-                    client.publish_with_reply_and_headers(subject.clone(), reply, headers, payload).await
-                }
+                Some(headers) => client.publish_with_reply_and_headers(subject.clone(), reply, headers, payload).await,
                 None => client.publish_with_reply(subject.clone(), reply, payload).await,
             }
         };
@@ -179,12 +177,12 @@ impl Nats {
     pub(crate) async fn js_call(&self, verb: &str, body: &Value) -> Result<Value, NatsError> {
         let payload = Bytes::from(body.to_string());
         let answer = self.ask(format!("{}.{verb}", self.inner.js), None, payload, ANSWER_WITHIN).await?;
-        let mut answer: Value =
-            serde_json::from_slice(&answer.payload).map_err(|e| NatsError::malformed(&format!("the answer to {verb}"), e))?;
+        let mut answer: Value = serde_json::from_slice(&answer.payload)
+            .map_err(|e| NatsError::malformed(&format!("the answer to {verb}"), e))?;
         match answer.get_mut("error").map(Value::take) {
             Some(error) => {
-                let error: JsError =
-                    serde_json::from_value(error).map_err(|e| NatsError::malformed(&format!("the error of {verb}"), e))?;
+                let error: JsError = serde_json::from_value(error)
+                    .map_err(|e| NatsError::malformed(&format!("the error of {verb}"), e))?;
                 Err(error.into_error(verb))
             }
             None => Ok(answer),

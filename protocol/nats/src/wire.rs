@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use stepmill_protocol::Timestamp;
 
+/// Ends of a pull request that say nothing against the next one.
+const PULL_OVER: [&str; 4] = ["Batch Completed", "Exceeds MaxBytes", "Server Shutdown", "Leadership Change"];
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// What the ack subject of a delivery says. Both forms of ADR-15 are read: 9 tokens, or 11 and more with domain and
@@ -67,12 +69,7 @@ pub(crate) fn status_of(message: &Message) -> Option<Status> {
         204 => Status::EndOfBatch { left: number("Nats-Num-Pending").unwrap_or(0) },
         404 if text.contains("Message") && !text.contains("Messages") => Status::NotFound,
         404 | 408 => Status::PullOver { undelivered: undelivered() },
-        409 if ["Batch Completed", "Exceeded", "Exceeds", "Server Shutdown", "Leadership Change"]
-            .iter()
-            .any(|t| text.contains(t)) =>
-        {
-            Status::PullOver { undelivered: undelivered() }
-        }
+        409 if PULL_OVER.iter().any(|t| text.contains(t)) => Status::PullOver { undelivered: undelivered() },
         _ if status == StatusCode::NO_RESPONDERS => Status::Gone { reason: "it does not exist".into() },
         code => Status::Gone { reason: format!("{text} ({code})") },
     })
