@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stepmill_coordinator::store::embedded::{Embedded, EmbeddedOptions};
 use stepmill_coordinator::store::redis::{Profile, RedisOptions, RedisStore, profile_mismatches, profile_unknowns};
 use stepmill_coordinator::{Coordinator, CoordinatorConfig, Ports, Running};
-use stepmill_nats::{Nats, NatsOptions, NatsWorkerLink};
+use stepmill_nats::{Nats, NatsOptions, NatsWorkerLink, StreamOptions};
 use stepmill_protocol::Client;
 use stepmill_protocol::link::{ApiCaller, WorkerLink};
 use stepmill_worker::{CancellationToken, Secrets, Worker, WorkerBuilder, WorkerError};
@@ -39,7 +40,7 @@ impl System {
     /// A client in this process.
     pub(crate) fn client(&self, settings: &Settings) -> Client {
         Client::new(Arc::clone(&self.caller), settings.namespace.clone())
-            .with_timeout(std::time::Duration::from_secs(settings.timeout_s))
+            .with_timeout(Duration::from_secs(settings.timeout_s))
     }
 }
 
@@ -69,27 +70,34 @@ pub(crate) async fn embedded(
     Ok(System { running, link: embedded.worker_link(), caller: embedded.api_caller() })
 }
 
+/// What only one coordinator is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tuning {
+    /// Its name; one of its own unless said.
+    pub(crate) name: Option<String>,
+    /// How long the broker remembers the ids of task messages. Correctness does not rest on it, which tests show by making
+    /// it short.
+    pub(crate) dedup_window: Option<Duration>,
+}
+
 /// Starts a coordinator on NATS and Redis, once it is clear that the servers promise what the profile says.
-pub(crate) async fn coordinator_on_servers(settings: &Settings, name: Option<String>) -> Result<Running, CliError> {
+pub(crate) async fn coordinator_on_servers(settings: &Settings, tuning: Tuning) -> Result<Running, CliError> {
     let store = RedisStore::connect(&settings.redis_url, RedisOptions::default()).await.map_err(|e| {
         CliError::with_help(e.to_string(), "say where Redis is: `--redis URL`, STEPMILL_REDIS_URL or `redis_url`")
     })?;
     check_profile(settings.profile, &store)?;
     let mut config =
         CoordinatorConfig { partitions: settings.partitions, http: settings.http, ..CoordinatorConfig::default() };
-    config.name = name.unwrap_or(config.name);
+    config.name = tuning.name.unwrap_or(config.name);
     let nats = nats(settings, &config.name, true).await?;
-    let replicas = if settings.profile == DurabilityProfile::Cluster { 3 } else { 1 };
-    let queues = stepmill_coordinator::queue::nats::open(nats, replicas, config.log_age).await;
-    let queues = queues.map_err(|e| CliError::new(e.to_string()))?;
-    let ports = Ports {
-        store: Arc::new(store),
-        log: queues.log(),
-        tasks: queues.tasks(),
-        jobs: Some(queues.jobs()),
-        archive: queues.archive(),
-        bus: queues.bus(),
+    let mut streams = StreamOptions {
+        replicas: if settings.profile == DurabilityProfile::Cluster { 3 } else { 1 },
+        log_max_age: config.log_age,
+        ..StreamOptions::default()
     };
+    streams.tasks_dedup_window = tuning.dedup_window.unwrap_or(streams.tasks_dedup_window);
+    let ports = stepmill_coordinator::queue::nats::ports(nats, streams, Arc::new(store));
+    let ports = ports.await.map_err(|e| CliError::new(e.to_string()))?;
     Coordinator::start(config, ports).await.map_err(|e| CliError::new(e.to_string()))
 }
 

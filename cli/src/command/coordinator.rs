@@ -1,8 +1,10 @@
 //! `coordinator`: advances runs, on NATS and Redis.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::Context;
+use crate::assemble::Tuning;
 use crate::config::{DurabilityProfile, Flags};
 use crate::error::CliError;
 use crate::{assemble, shutdown};
@@ -36,6 +38,9 @@ pub(crate) struct CoordinatorArgs {
     /// Its name among coordinators [default: one of its own]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Milliseconds that the broker remembers ids of tasks, for tests
+    #[arg(long, hide = true, value_name = "MS")]
+    dedup_window_ms: Option<u64>,
 }
 
 impl CoordinatorArgs {
@@ -50,7 +55,8 @@ impl CoordinatorArgs {
 
 pub(crate) async fn run(context: &Context, args: CoordinatorArgs) -> Result<(), CliError> {
     let stop = shutdown::on_signal()?;
-    let started = assemble::coordinator_on_servers(context.settings(), args.name);
+    let tuning = Tuning { name: args.name, dedup_window: args.dedup_window_ms.map(Duration::from_millis) };
+    let started = assemble::coordinator_on_servers(context.settings(), tuning);
     let running = tokio::select! {
         started = started => started?,
         () = stop.cancelled() => return Ok(()),

@@ -11,7 +11,7 @@ use stepmill_protocol::Client;
 use stepmill_protocol::link::WorkerLink;
 
 use super::{Context, validate};
-use crate::assemble::{self, Steps, Storage};
+use crate::assemble::{self, Steps, Storage, Tuning};
 use crate::config::{Flags, Settings};
 use crate::error::{CliError, read_file};
 use crate::model::Fallback;
@@ -149,7 +149,7 @@ async fn start_on(
     servers: Option<(Server, Server)>,
     mut facts: Vec<(&'static str, String)>,
 ) -> Result<System, CliError> {
-    let mut running = assemble::coordinator_on_servers(settings, None).await?;
+    let mut running = assemble::coordinator_on_servers(settings, Tuning::default()).await?;
     running.ready().await;
     let link = assemble::nats_link(settings, "stepmill-dev-worker").await?;
     let settings = Settings { api_url: None, ..settings.clone() };
