@@ -68,7 +68,8 @@ impl Owner {
             work.timers.insert((run, *timer), None);
         }
         let answer = self.apply(run, at, seq, &event, work)?;
-        if let Some(reply) = reply {
+        // Only coordinators may say where an answer goes.
+        if let Some(reply) = reply.filter(|_| source == Source::Coordinator) {
             work.answers.push((reply, answer));
         }
         Ok(())
@@ -102,7 +103,7 @@ impl Owner {
         };
         let run = cached.run.take();
         let rev = run.as_ref().map(Run::rev);
-        let outcome = catch_unwind(AssertUnwindSafe(|| advance(&plan, run, at, event)))
+        let outcome = catch_unwind(AssertUnwindSafe(|| advance(&plan, id, run, at, event)))
             .map_err(|panic| OwnerError::Poison { seq, reason: panic_text(panic.as_ref()) })?;
         if outcome.run.as_ref().map(Run::rev) != rev {
             work.dirty.insert(id);

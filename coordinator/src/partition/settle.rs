@@ -17,7 +17,11 @@ impl Owner {
         let mut useless = BTreeMap::<PoolName, Vec<Published>>::new();
         for (id, open) in outbox {
             match open {
-                Some((pool, priority)) => self.outbox.open(id, pool, priority, self.quiet_until.is_some()),
+                Some((pool, priority)) => {
+                    // A repeated dispatch: the one before may still be somewhere, so the worker asks first.
+                    let again = id.dispatch > 1 || self.quiet_until.is_some();
+                    self.outbox.open(id, pool, priority, again);
+                }
                 None => {
                     if let Some((pool, at)) = self.outbox.settle(&id)
                         && revoked.contains(&id)

@@ -76,7 +76,8 @@ fn check(tables: &Tables<'_>, commit: &Commit) -> Result<Verdict, redb::Error> {
 
 fn check_lease(tables: &Tables<'_>, partition: PartitionNo, lease: &Lease) -> Result<Verdict, redb::Error> {
     let stored = stored_lease(tables, partition)?;
-    if stored == *lease {
+    // An owner without a name is a partition that was given back.
+    if stored == *lease && !lease.owner.is_empty() {
         return Ok(Ok(()));
     }
     Ok(Err(StoreError::Stale(format!(
@@ -88,15 +89,19 @@ fn check_lease(tables: &Tables<'_>, partition: PartitionNo, lease: &Lease) -> Re
 fn write_run(tables: &mut Tables<'_>, partition: PartitionNo, write: &RunWrite) -> Result<(), redb::Error> {
     let expires = write.expire_ms.map_or(0, |ms| tables.now.0.saturating_add(ms).max(1));
     let head = RunHead { expires };
+    if write.state_before.is_none_or(RunState::is_final) {
+        displace(tables, partition, write)?;
+    }
     if write.values_clear {
         let (first, last) = (key::run(partition, write.run, 1), key::run(partition, write.run, u64::MAX));
         tables.run.retain_in::<&[u8; 26], _>(&first..=&last, |_, _| false)?;
     }
-    for value in &write.values_drop {
-        tables.run.remove(&key::run(partition, write.run, value.0))?;
-    }
     for (value, bytes) in &write.values_put {
         tables.run.insert(&key::run(partition, write.run, value.0), bytes.as_slice())?;
+    }
+    // Ids are never used again, so what is put and dropped at once was put first.
+    for value in &write.values_drop {
+        tables.run.remove(&key::run(partition, write.run, value.0))?;
     }
     tables.run.insert(&key::run(partition, write.run, 0), head.write(&write.control).as_slice())?;
     if write.state_before != Some(write.index.state) {
@@ -105,6 +110,32 @@ fn write_run(tables: &mut Tables<'_>, partition: PartitionNo, write: &RunWrite) 
     if expires != 0 {
         let row = write_record("an index row", &Ended::of(&write.index))?;
         tables.index.insert(expiry(partition, expires, write.run).as_slice(), row.as_slice())?;
+    }
+    Ok(())
+}
+
+/// Takes back the leave that an earlier life of the run was given; where that life is over, removes what is left of it.
+fn displace(tables: &mut Tables<'_>, partition: PartitionNo, write: &RunWrite) -> Result<(), redb::Error> {
+    let control = key::run(partition, write.run, 0);
+    let head = tables.run.get(&control)?.and_then(|row| RunHead::read(row.value()).map(|(head, _)| head));
+    let Some(RunHead { expires }) = head.filter(|head| head.expires != 0) else { return Ok(()) };
+    let row = tables.index.remove(expiry(partition, expires, write.run).as_slice())?;
+    let ended: Option<Ended> = row.map(|row| read_record("an index row", row.value())).transpose()?;
+    if write.state_before.is_none()
+        && let Some(ended) = ended
+    {
+        remove_run(tables, partition, write.run, ended)?;
+    }
+    Ok(())
+}
+
+/// Removes a run that has ended, with its rows in the lists.
+fn remove_run(tables: &mut Tables<'_>, partition: PartitionNo, run: RunId, ended: Ended) -> Result<(), redb::Error> {
+    let (first, last) = (key::run(partition, run, 0), key::run(partition, run, u64::MAX));
+    tables.run.retain_in::<&[u8; 26], _>(&first..=&last, |_, _| false)?;
+    let state = ended.state;
+    for row in rows(partition, run, &ended.index(), state) {
+        tables.index.remove(row.as_slice())?;
     }
     Ok(())
 }
@@ -292,12 +323,7 @@ impl Trim {
             None => true,
         };
         if is_over {
-            let last = key::run(self.partition, run, u64::MAX);
-            tables.run.retain_in::<&[u8; 26], _>(&control..=&last, |_, _| false)?;
-            let state = ended.state;
-            for row in rows(self.partition, run, &ended.index(), state) {
-                tables.index.remove(row.as_slice())?;
-            }
+            remove_run(tables, self.partition, run, ended)?;
         }
         Ok(is_over)
     }

@@ -22,22 +22,17 @@ impl Write for Define {
         let by_version = misc::version(&given.namespace, &given.name, &given.version);
         let known = tables.misc.get(by_version.as_slice())?.map(|row| row.value().to_vec());
         if let Some(known) = known {
-            let digest: Digest = read_record("a digest", &known)?;
-            let row = tables.misc.get(misc::definition(&digest).as_slice())?;
-            if let Some(stored) = row.map(|row| read_record("a definition", row.value())).transpose()? {
-                self.definition = stored;
-                return Ok(());
-            }
+            self.definition = read_record("a definition", &known)?;
+            return Ok(());
         }
-        let digest = write_record("a digest", &given.digest)?;
         let row = write_record("a definition", given)?;
+        tables.misc.insert(by_version.as_slice(), row.as_slice())?;
         tables.misc.insert(misc::definition(&given.digest).as_slice(), row.as_slice())?;
-        tables.misc.insert(by_version.as_slice(), digest.as_slice())?;
         let newest = misc::newest(&given.namespace, &given.name);
         let before = tables.misc.get(newest.as_slice())?.map(|row| row.value().to_vec());
-        let before: Option<(Timestamp, Digest)> = before.map(|b| read_record("a digest", &b)).transpose()?;
+        let before: Option<(Timestamp, Version)> = before.map(|b| read_record("a version", &b)).transpose()?;
         if before.is_none_or(|(at, _)| at <= given.registered_at) {
-            let row = write_record("a digest", &(given.registered_at, &given.digest))?;
+            let row = write_record("a version", &(given.registered_at, &given.version))?;
             tables.misc.insert(newest.as_slice(), row.as_slice())?;
         }
         self.is_new = true;
@@ -63,15 +58,14 @@ pub(crate) fn by_name(
     version: Option<&Version>,
 ) -> Result<Option<StoredDefinition>, redb::Error> {
     let misc = table::read_misc(read)?;
-    let digest = match version {
-        Some(version) => {
-            let row = misc.get(misc::version(namespace, name, version).as_slice())?;
-            row.map(|row| read_record::<Digest>("a digest", row.value())).transpose()?
-        }
+    let newest: Option<(Timestamp, Version)> = match version {
+        Some(_) => None,
         None => {
             let row = misc.get(misc::newest(namespace, name).as_slice())?;
-            row.map(|row| read_record::<(Timestamp, Digest)>("a digest", row.value())).transpose()?.map(|(_, d)| d)
+            row.map(|row| read_record("a version", row.value())).transpose()?
         }
     };
-    digest.map_or(Ok(None), |digest| by_digest(read, &digest))
+    let Some(version) = version.or(newest.as_ref().map(|(_, version)| version)) else { return Ok(None) };
+    let row = misc.get(misc::version(namespace, name, version).as_slice())?;
+    row.map(|row| read_record("a definition", row.value())).transpose()
 }

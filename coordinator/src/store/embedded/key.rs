@@ -146,17 +146,17 @@ pub(crate) mod misc {
         key
     }
 
-    /// A definition.
+    /// A definition, by its address.
     pub(crate) fn definition(digest: &Digest) -> Vec<u8> {
         names(b'D', &[&digest.0])
     }
 
-    /// The digest of a definition, by name and version.
+    /// A definition, by name and version.
     pub(crate) fn version(namespace: &Namespace, name: &WorkflowName, version: &Version) -> Vec<u8> {
         names(b'V', &[namespace.as_str(), name.as_str(), &version.0])
     }
 
-    /// Time and digest of the newest definition of a name.
+    /// Time and version of the newest definition of a name.
     pub(crate) fn newest(namespace: &Namespace, name: &WorkflowName) -> Vec<u8> {
         names(b'N', &[namespace.as_str(), name.as_str()])
     }

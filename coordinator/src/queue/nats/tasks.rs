@@ -1,0 +1,139 @@
+//! The pools' queues in `SM_TASKS_<pool>`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use stepmill_nats::{Nats, Serving, StreamOptions, TaskMessage, TaskQueues};
+use stepmill_protocol::{PoolName, codec};
+
+use super::{error, unreadable};
+use crate::port::queue::{OutgoingTask, QueueError, Tasks};
+use crate::port::store::Published;
+
+/// Messages that a sweep looks at in one go.
+const LOOKS_AT_A_TIME: usize = 64;
+
+/// The pools' queues in `SM_TASKS_<pool>`.
+pub struct NatsTasks {
+    queues: TaskQueues,
+    /// Pools whose queue was there when last looked at, with its identity.
+    known: Mutex<HashMap<PoolName, Arc<str>>>,
+    _joins: Serving,
+}
+
+impl NatsTasks {
+    /// The queues that this connection reaches; `options` for those that have to be made. Also makes the queue of a pool when a
+    /// worker says that it waits for it.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn serve(nats: Nats, options: StreamOptions) -> Result<Self, QueueError> {
+        let queues = TaskQueues::new(nats.clone(), options);
+        let joins = nats.serve_joins(queues.clone()).await.map_err(error)?;
+        Ok(Self { queues, known: Mutex::default(), _joins: joins })
+    }
+
+    fn forget(&self, pool: &PoolName) {
+        self.known.lock().remove(pool);
+    }
+}
+
+#[async_trait]
+impl Tasks for NatsTasks {
+    async fn ensure(&self, pool: &PoolName) -> Result<(), QueueError> {
+        if self.known.lock().contains_key(pool) {
+            return Ok(());
+        }
+        self.queues.ensure(pool).await.map_err(error)?;
+        if let Some(state) = self.queues.state(pool).await.map_err(error)? {
+            self.known.lock().insert(pool.clone(), state.incarnation.into());
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, tasks: Vec<OutgoingTask>) -> Vec<Result<Published, QueueError>> {
+        let count = tasks.len();
+        let mut pools = Vec::with_capacity(count);
+        let mut messages = Vec::with_capacity(count);
+        for outgoing in tasks {
+            let OutgoingTask { task, again, .. } = outgoing;
+            if !self.known.lock().contains_key(&task.pool) {
+                let message = format!("the queue of pool `{}` has not been seen yet", task.pool);
+                return std::iter::repeat_n(Err(QueueError { message, retryable: true }), count).collect();
+            }
+            let payload = match codec::pack(&task) {
+                Ok(bytes) => Bytes::from(bytes),
+                Err(e) => return std::iter::repeat_n(Err(unreadable(e)), count).collect(),
+            };
+            pools.push(task.pool.clone());
+            messages.push(TaskMessage {
+                id: task.id,
+                pool: task.pool,
+                priority: task.priority,
+                kind: task.kind,
+                again,
+                payload,
+            });
+        }
+        // Taken before publishing: a queue that is made anew meanwhile then looks foreign to the sweep, never the other way round.
+        let identities: Vec<Option<Arc<str>>> = {
+            let known = self.known.lock();
+            pools.iter().map(|pool| known.get(pool).cloned()).collect()
+        };
+        let results = self.queues.publish(messages).await;
+        results
+            .into_iter()
+            .zip(pools.iter().zip(identities))
+            .map(|(stored, (pool, identity))| match stored {
+                Ok(stored) => {
+                    Ok(Published { seq: stored.seq, stream: identity.map(|i| i.to_string()).unwrap_or_default() })
+                }
+                Err(e) => {
+                    self.forget(pool);
+                    Err(error(e))
+                }
+            })
+            .collect()
+    }
+
+    async fn gone(&self, pool: &PoolName, messages: &[Published]) -> Result<Vec<bool>, QueueError> {
+        let Some(state) = self.queues.state(pool).await.map_err(error)? else {
+            self.forget(pool);
+            return Ok(vec![true; messages.len()]);
+        };
+        let known_as = self.known.lock().get(pool).cloned();
+        if known_as.is_some_and(|identity| *identity != *state.incarnation) {
+            self.forget(pool);
+        }
+        let delivered = self.queues.delivered(pool).await.map_err(error)?;
+        let mut gone = Vec::with_capacity(messages.len());
+        for chunk in messages.chunks(LOOKS_AT_A_TIME) {
+            let looks = chunk.iter().map(|at| async {
+                let foreign = at.stream != state.incarnation || at.seq < state.first_seq || at.seq > state.last_seq;
+                if foreign {
+                    Ok(true)
+                } else if at.seq > delivered {
+                    Ok(false)
+                } else {
+                    self.queues.exists(pool, at.seq).await.map(|exists| !exists).map_err(error)
+                }
+            });
+            for look in futures::future::join_all(looks).await {
+                gone.push(look?);
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn remove(&self, pool: &PoolName, messages: &[Published]) {
+        let all = messages.iter().map(|at| async {
+            if let Err(e) = self.queues.remove(pool, at.seq).await {
+                tracing::debug!(%pool, seq = at.seq, error = %e, "a useless task stays in its queue");
+            }
+        });
+        futures::future::join_all(all).await;
+    }
+}
