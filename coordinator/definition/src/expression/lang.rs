@@ -126,7 +126,7 @@ fn own() -> [jaq_core::native::Filter<jaq_core::RunPtr<Lang>>; 9] {
         ("has", v(1), |cv| unary(cv, |x, k| has(&x, &k))),
         ("indices", v(1), |cv| unary(cv, |x, y| indices(&x, &y))),
         ("bsearch", v(1), |cv| unary(cv, |x, y| bsearch(&x, &y))),
-        ("__percent", v(0), |cv| bome(percent(&cv.1))),
+        ("__percent", v(1), |cv| unary(cv, |x, name| percent(&x, &name))),
         ("__pattern", v(1), |cv| {
             unary(cv, |x, pattern| {
                 if let (Val::Str(text), Val::Str(pattern)) = (&x, &pattern) {
@@ -204,12 +204,13 @@ fn bsearch(x: &Val, y: &Val) -> jaq_core::ValR<Val> {
 }
 
 /// Percent-encodes a value for one place of a URI template; only scalars have a form there.
-fn percent(x: &Val) -> jaq_core::ValR<Val> {
+fn percent(x: &Val, name: &Val) -> jaq_core::ValR<Val> {
     let text = match x {
         Val::Str(s) => s.text.clone(),
         Val::Bool(_) | Val::Num(_) => json::write(x),
         x @ (Val::Null | Val::Arr(_) | Val::Obj(_)) => {
-            return Err(Error::str(format_args!("{x} cannot stand in a URI; a string, number or boolean is expected")));
+            let what = "a string, number or boolean is needed in a URI";
+            return Err(Error::str(format_args!("the field {name} of the input is {x}: {what}")));
         }
     };
     let mut out = String::with_capacity(text.len());

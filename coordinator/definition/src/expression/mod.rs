@@ -8,6 +8,7 @@ mod meter;
 mod number;
 mod path;
 mod syntax;
+mod uri;
 mod value;
 
 use std::sync::Arc;
@@ -87,13 +88,28 @@ impl Expression {
     /// # Errors
     /// [`ExpressionMistake`] when the text is no jq, uses what is not known or not allowed, or is too large.
     pub fn compile(text: &str, known: &[&str]) -> Result<Self, ExpressionMistake> {
+        Self::build(text, known, false).map(|program| Self { source: text.into(), program: Arc::new(program) })
+    }
+
+    /// Compiles a URI template whose `{names}` are fields of the input; none where it has no such places.
+    ///
+    /// # Errors
+    /// [`ExpressionMistake`] when it is no URI template of the simple kind.
+    pub fn uri_template(template: &str) -> Result<Option<Self>, ExpressionMistake> {
+        let Some(text) = uri::expression_of(template)? else { return Ok(None) };
+        let program = Self::build(&text, &[], true)?;
+        Ok(Some(Self { source: template.into(), program: Arc::new(program) }))
+    }
+
+    /// `own`: the text is ours and may use our internal filters.
+    fn build(text: &str, known: &[&str], own: bool) -> Result<Program, ExpressionMistake> {
         let arena = syntax::Arena::default();
         let mut term = syntax::parse(text)?;
         let used = syntax::names(&mut term).vars;
         let is_known = |name: &str| known.iter().any(|k| Some(*k) == name.strip_prefix('$'));
         let vars: Vec<String> = used.into_iter().filter(|name| is_known(name)).collect();
         let bare = |name: &String| Arc::<str>::from(name.trim_start_matches('$'));
-        let program = match Plain::of(&term) {
+        Ok(match Plain::of(&term) {
             Some(plain) => {
                 if let Plain::Path { root: path::Root::Variable(name), .. } = &plain {
                     if !known.contains(&&**name) {
@@ -103,11 +119,10 @@ impl Expression {
                 Program::Plain(plain)
             }
             None => {
-                let filter = syntax::link(text, term, &arena, &vars, known)?;
+                let filter = syntax::link(text, term, &arena, &vars, known, own)?;
                 Program::Filter { filter, vars: vars.iter().map(bare).collect() }
             }
-        };
-        Ok(Self { source: text.into(), program: Arc::new(program) })
+        })
     }
 
     /// The value that it gives; the first, where it gives several.

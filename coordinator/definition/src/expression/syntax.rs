@@ -298,9 +298,10 @@ pub(super) fn link<'s>(
     arena: &'s Arena,
     vars: &'s [String],
     known: &[&str],
+    own: bool,
 ) -> Result<jaq_core::Filter<Lang>, ExpressionMistake> {
     let calls = names(&mut term).calls;
-    if let Some(name) = calls.iter().find(|n| n.starts_with('_')) {
+    if let Some(name) = calls.iter().find(|n| n.starts_with('_') && !own) {
         return Err(unknown(code, name, code.find(name.as_str()).map_or((0, code.len()), |at| (at, name.len()))));
     }
     guard(&mut term, arena)?;

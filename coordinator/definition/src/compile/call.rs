@@ -1,0 +1,209 @@
+//! Calls: steps of workers, and functions of the definition itself.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepmill_protocol::limit::TOKENS_MAX;
+use stepmill_protocol::{PoolName, Priority, StepKind};
+
+use super::Compiler;
+use super::flow::Targets;
+use super::policy::all;
+use super::value::object;
+use crate::expression::Expression;
+use crate::model::call::{Authentication, AuthenticationRef, Http};
+use crate::model::reader::Text;
+use crate::model::task::{Task, With};
+use crate::near::nearest;
+use crate::plan::{Call, NodeId, NodeKind, Template};
+use crate::tree::{Kind, Tree, escape};
+
+/// What `metadata` says to us.
+#[derive(Default)]
+pub(super) struct Hints {
+    pub(super) pool: Option<PoolName>,
+    pub(super) priority: Priority,
+    pub(super) concurrency: Option<u32>,
+}
+
+/// The keys of `metadata` that mean something here, later issues included.
+const HINTS: [&str; 6] = ["pool", "priority", "concurrency", "cache", "compensate", "budget"];
+
+impl<'a, 't> Compiler<'a, 't> {
+    /// Reads the hints of a task; keys of other people are left alone.
+    pub(super) fn hints(&mut self, task: &Task<'t>, is_call: bool, is_for: bool) -> Option<Hints> {
+        let mut hints = Hints::default();
+        let Some(Tree { kind: Kind::Map(entries), .. }) = task.metadata else { return Some(hints) };
+        let mut fine = true;
+        for entry in entries {
+            let (tree, reader) = (&entry.value, self.reader);
+            match &*entry.key {
+                "pool" if is_call => match reader.text(tree, "`pool`") {
+                    Some(text) => match PoolName::new(&text.text) {
+                        Ok(pool) => hints.pool = Some(pool),
+                        Err(e) => {
+                            reader.error("name", tree.span, &tree.at, e.to_string(), "name a pool of workers, for instance `default`");
+                            fine = false;
+                        }
+                    },
+                    None => fine = false,
+                },
+                "priority" if is_call => {
+                    let text = reader.text(tree, "`priority`");
+                    let found = text.as_ref().and_then(|t| Priority::ALL.into_iter().find(|p| p.as_str() == &*t.text));
+                    match (found, text) {
+                        (Some(priority), _) => hints.priority = priority,
+                        (None, text) => {
+                            if let Some(text) = text {
+                                let message = format!("`priority` cannot be `{}`", text.text);
+                                reader.error("wrong-value", tree.span, &tree.at, message, "use high, normal or low");
+                            }
+                            fine = false;
+                        }
+                    }
+                }
+                "concurrency" if is_for => {
+                    let n = reader.integer(tree, "`concurrency`");
+                    hints.concurrency = n.and_then(|n| u32::try_from(n).ok()).filter(|n| (1..=TOKENS_MAX as u32).contains(n));
+                    if hints.concurrency.is_none() {
+                        fine = false;
+                        if let Some(n) = n {
+                            let message = format!("`concurrency` must be from 1 to {TOKENS_MAX}, not {n}");
+                            let help = "write how many iterations may run at the same time";
+                            reader.error("wrong-value", tree.span, &tree.at, message, help);
+                        }
+                    }
+                }
+                "pool" | "priority" => {
+                    let help = "put it on a task with `call`";
+                    reader.warn("no-effect", entry.key_span, &tree.at, format!("`{}` has no effect here", entry.key), help);
+                }
+                "concurrency" => {
+                    let help = "put it on a task with `for`";
+                    reader.warn("no-effect", entry.key_span, &tree.at, "`concurrency` has no effect here", help);
+                }
+                other => {
+                    if let Some(near) = nearest(other, HINTS).filter(|n| *n != other) {
+                        let message = format!("the hint `{other}` is not known and has no effect");
+                        reader.warn("no-effect", entry.key_span, &tree.at, message, format!("did you mean `{near}`?"));
+                    }
+                }
+            }
+        }
+        fine.then_some(hints)
+    }
+
+    pub(super) fn call(
+        &mut self,
+        name: &'a Text,
+        with: Option<&'a With<'t>>,
+        hints: Hints,
+        id: NodeId,
+        path: &str,
+    ) -> Option<NodeKind> {
+        let uses = self.uses;
+        if let (Some((key, function)), true) = (uses.functions.get_key_value(&*name.text), &*name.text != "http") {
+            return self.function(name, key, function.as_ref()?, with, id, path);
+        }
+        if name.text.contains(['@', ':', '/']) {
+            self.reader.unsupported("functions of catalogs", name.span, &name.at);
+            return None;
+        }
+        let kind = match StepKind::new(&name.text) {
+            Ok(kind) => kind,
+            Err(e) => {
+                let help = "name a step that a worker registers, or a function of `use.functions`";
+                self.reader.error("name", name.span, &name.at, e.to_string(), help);
+                return None;
+            }
+        };
+        let with = with.map(|w| match w {
+            With::Http(http) => self.http(http),
+            With::Plain(tree) => self.template(tree, false),
+        });
+        let own_pool = if &*name.text == "llm" { "llm" } else { "default" };
+        Some(NodeKind::Call(Box::new(Call {
+            kind,
+            with: all(with)?,
+            pool: hints.pool.or_else(|| PoolName::new(own_pool).ok())?,
+            priority: hints.priority,
+            broker_retry: None,
+        })))
+    }
+
+    fn function(
+        &mut self,
+        name: &'a Text,
+        key: &'a str,
+        task: &'a Task<'t>,
+        with: Option<&'a With<'t>>,
+        id: NodeId,
+        path: &str,
+    ) -> Option<NodeKind> {
+        if self.functions.contains(&key) {
+            let message = format!("function `{key}` calls itself");
+            self.reader.error("recursion", name.span, &name.at, message, "use `for`, or `then` back to an earlier task");
+            return None;
+        }
+        let with = match with {
+            Some(With::Plain(tree)) => self.template(tree, false),
+            Some(With::Http(_)) => None,
+            None => Expression::compile(".", &[]).ok().map(Template::Expr),
+        };
+        let body = self.reserve(&name.at, name.span)?;
+        let path = format!("{path}/use/functions/{}", escape(key));
+        self.functions.push(key);
+        let done = self.with_functions_scope(|c| {
+            c.deeper(&name.at, name.span, |c| c.task(task, body, Some(id), &path, &Targets::none()))
+        });
+        self.functions.pop();
+        done?;
+        Some(NodeKind::Scope { with: with?, body })
+    }
+
+    /// The input of step `http`.
+    fn http(&mut self, http: &'a Http<'t>) -> Option<Template> {
+        let method = http.method.map(|t| self.template(t, false));
+        let uri = http.uri.as_ref().map(|t| self.uri(t));
+        let authentication = http.authentication.as_ref().map(|a| match a {
+            AuthenticationRef::Inline(policy) => self.authentication(policy),
+            AuthenticationRef::Named(name) => {
+                let uses = self.uses;
+                let found = uses.authentications.get(&*name.text);
+                let found = self.named(name, "authentication policy", "authentications", found, uses.authentications.keys());
+                found.and_then(|policy| self.authentication(policy))
+            }
+        });
+        let rest: Vec<_> =
+            http.rest.iter().map(|(k, t)| Some(((*k).to_owned(), self.template(t, false)?))).collect();
+        let endpoint = match all(authentication)? {
+            None => uri??,
+            Some(policy) => object(vec![("uri".into(), uri??), ("authentication".into(), policy)]),
+        };
+        let mut parts = vec![("method".to_owned(), method??), ("endpoint".to_owned(), endpoint)];
+        parts.extend(rest.into_iter().collect::<Option<Vec<_>>>()?);
+        Some(object(parts))
+    }
+
+    pub(super) fn authentication(&mut self, policy: &Authentication<'t>) -> Option<Template> {
+        let fields: Vec<_> =
+            policy.fields.iter().map(|(k, t)| Some(((*k).to_owned(), self.template(t, false)?))).collect();
+        let fields = fields.into_iter().collect::<Option<Vec<_>>>()?;
+        Some(object(vec![(policy.kind.to_owned(), object(fields))]))
+    }
+
+    /// A URI: an expression, or a template whose `{names}` are fields of the task's input.
+    fn uri(&mut self, text: &'a Text) -> Option<Template> {
+        if crate::model::expression_inside(&text.text).is_some() {
+            return self.bare(text).map(Template::Expr);
+        }
+        match Expression::uri_template(&text.text) {
+            Ok(Some(expression)) => Some(Template::Expr(expression)),
+            Ok(None) => Some(Template::Const(Arc::new(Value::String(text.text.to_string())))),
+            Err(mistake) => {
+                self.reader.error(mistake.code, text.span, &text.at, mistake.message, mistake.help);
+                None
+            }
+        }
+    }
+}
