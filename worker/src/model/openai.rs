@@ -9,7 +9,7 @@ use stepmill_protocol::problem::Standard;
 
 use super::{ChatAnswer, ChatRequest, Model};
 use crate::failure::Failure;
-use crate::net;
+use crate::net::{self, Timeouts};
 use crate::secret::Revealed;
 
 /// A service at a base URL, for instance `https://api.openai.com/v1`.
@@ -27,7 +27,15 @@ impl std::fmt::Debug for OpenAiChat {
 }
 
 impl OpenAiChat {
-    /// A service; the client brings the timeouts.
+    /// A service with a client of its own.
+    ///
+    /// # Errors
+    /// When the client cannot be made.
+    pub fn connect(base_url: &str, api_key: Option<String>, timeouts: Timeouts) -> Result<Self, reqwest::Error> {
+        Ok(Self::new(net::client(timeouts)?, base_url, api_key))
+    }
+
+    /// A service over a client that others use too; the client brings the timeouts.
     #[must_use]
     pub(crate) fn new(client: Client, base_url: &str, api_key: Option<String>) -> Self {
         Self { client, base_url: base_url.trim_end_matches('/').to_owned(), api_key }
