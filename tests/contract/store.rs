@@ -37,7 +37,7 @@ pub(crate) async fn all<F: AsyncFn(&'static str) -> Arc<dyn Store>>(make: F) {
             live_runs_are_paged_in_order namespaces_are_apart;
         model: lists_agree_with_a_model;
         expiry: ended_runs_leave_and_are_trimmed a_long_retention_does_not_hold_up_trimming
-            a_run_that_goes_on_does_not_expire an_expired_run_can_begin_anew;
+            a_run_that_goes_on_does_not_expire a_run_that_ends_twice_is_trimmed_once an_expired_run_can_begin_anew;
         definition: versions_point_to_definitions a_version_is_never_replaced the_last_registered_is_the_latest
             the_same_source_in_two_namespaces of_many_registrations_at_once_one_is_new;
     }

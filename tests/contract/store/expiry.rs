@@ -2,7 +2,7 @@
 
 use stepmill_coordinator::port::store::{ListQuery, RunIndex, RunWrite, Store};
 use stepmill_protocol::api::RunState;
-use stepmill_protocol::{Timestamp, ValueId};
+use stepmill_protocol::{Millis, Timestamp, ValueId};
 
 use super::support::{LONG_MS, Owner, P, listed, listed_in, load_one, new_run, query, run, until, value, wf, write};
 
@@ -48,8 +48,14 @@ pub(crate) async fn ended_runs_leave_and_are_trimmed(store: &dyn Store) {
 pub(crate) async fn a_long_retention_does_not_hold_up_trimming(store: &dyn Store) {
     let mut owner = Owner::new(store).await;
     owner.write((1..=30).map(new_run).collect()).await;
-    // The oldest ones stay longest.
-    owner.write((1..=30).map(|n| ended(n, if n <= 20 { LONG_MS } else { 30 })).collect()).await;
+    // The oldest ones stay longest. The others ended later by the log's clock, which stood while the log was read again.
+    owner.write((1..=20).map(|n| ended(n, LONG_MS)).collect()).await;
+    owner
+        .commit(|c| {
+            c.to.at = c.to.at.plus(Millis(2 * LONG_MS));
+            c.runs = (21..=30).map(|n| ended(n, 30)).collect();
+        })
+        .await;
     for n in 21..=30 {
         until("an ended run leaves", async || load_one(store, n).await.is_none()).await;
     }
@@ -86,6 +92,17 @@ pub(crate) async fn a_run_that_goes_on_does_not_expire(store: &dyn Store) {
     assert_eq!(listed(store, &query()).await, [3, 1]);
     assert_eq!(listed_in(store, RunState::Running).await, [1]);
     assert_eq!(store.live_runs(P, None, 10).await.unwrap(), [run(1)]);
+}
+
+pub(crate) async fn a_run_that_ends_twice_is_trimmed_once(store: &dyn Store) {
+    let mut owner = Owner::new(store).await;
+    owner.write(vec![new_run(1)]).await;
+    owner.write(vec![ended(1, LONG_MS)]).await;
+    let otherwise = write(1, Some(RunState::Completed), RunState::Faulted);
+    owner.write(vec![RunWrite { expire_ms: Some(30), ..otherwise }]).await;
+    until("it leaves", async || load_one(store, 1).await.is_none()).await;
+    assert_eq!(trimmed(store, 100).await, 1);
+    assert_eq!(listed(store, &query()).await, [0; 0]);
 }
 
 /// A submission with the same idempotency key after the retention makes the same id again.
