@@ -67,6 +67,9 @@ impl<'a> Site<'a> {
     }
 }
 
+/// A variable's value, made only if an expression mentions the variable.
+type Lazy<'v> = &'v dyn Fn() -> Option<Arc<Value>>;
+
 struct Names {
     context: Arc<str>,
     input: Arc<str>,
@@ -135,7 +138,7 @@ impl Walk<'_> {
             return found;
         }
         let names = &*NAMES;
-        let mut add = |name: &Arc<str>, value: &dyn Fn() -> Option<Arc<Value>>| {
+        let mut add = |name: &Arc<str>, value: Lazy<'_>| {
             if texts.mention(name)
                 && !found.0.iter().any(|(n, _)| n == name)
                 && let Some(value) = value()
@@ -159,7 +162,7 @@ impl Walk<'_> {
     }
 
     /// The variables of the loops and catches around a place, inner ones first. A function sees none of its caller's.
-    fn nested(&self, place: Place, add: &mut dyn FnMut(&Arc<str>, &dyn Fn() -> Option<Arc<Value>>)) {
+    fn nested(&self, place: Place, add: &mut dyn FnMut(&Arc<str>, Lazy<'_>)) {
         let mut below = place;
         while let Some((id, frame)) = below.parent.and_then(|id| self.live.frames.get(&id).map(|f| (id, f))) {
             let node = self.plan.get(frame.node);

@@ -1,0 +1,156 @@
+//! Reads the commands of a script and carries them out.
+
+use serde_json::Value;
+use stepmill_protocol::{
+    AttemptNo, CommandId, Event, Millis, Pass, Problem, Report, ReportOutcome, StepPath, TaskToken, TimerId, Timestamp,
+    Usage, ValueId, Visit,
+};
+
+use crate::world::{RUN, World};
+
+/// Carries out one block and gives the answer.
+pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
+    let mut line = block[0];
+    if let Some(rest) = line.strip_prefix('@') {
+        let (at, command) = rest.split_once(' ').unwrap_or_else(|| panic!("{place}: a command is expected after {line}"));
+        world.at = Timestamp(millis(at));
+        line = command;
+    }
+    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let args = Args::read(rest);
+    match verb {
+        "define" => world.define(&block[1..].join("\n")),
+        "submit" => world.submit(args.get("key"), args.json("input").unwrap_or_default(), args.has("other-secret")),
+        "done" => {
+            let output = args.json("output").unwrap_or_default();
+            let report = report(world, &args, ReportOutcome::Succeeded { output });
+            world.event(Event::Report(Box::new(report)))
+        }
+        "fail" => {
+            let report = report(world, &args, failure(&args));
+            world.event(Event::Report(Box::new(report)))
+        }
+        "due" => world.event(Event::TimerDue { timer: TimerId(args.number(0)) }),
+        "resume" => world.event(Event::Resume { number: args.number(0) }),
+        "resume-all" => world.resume_all(),
+        "cancel" => world.event(Event::Cancel { reason: args.rest("reason").into() }),
+        "park" => world.event(Event::Park { reason: args.rest("reason").into() }),
+        "lost" => {
+            let id = command_id(world, args.plain(0));
+            world.event(Event::TaskLost { id })
+        }
+        "signal" => world.event(Event::Signal {
+            id: uuid::Uuid::from_u128(args.number(0).into()),
+            name: args.plain(1).into(),
+            data: args.json("data").unwrap_or_default(),
+        }),
+        "snapshot" => world.event(Event::Snapshot { state: Vec::new(), values: Vec::new(), as_of: 0 }),
+        "may-run" => {
+            let id = command_id(world, args.plain(0));
+            let token = token(world, &args, &id);
+            world.may_run(id, token)
+        }
+        "value" => {
+            let id = command_id(world, args.plain(0));
+            let token = token(world, &args, &id);
+            world.value(id, token, ValueId(args.number(1)))
+        }
+        "show" => world.show(),
+        _ => panic!("{place}: no command is called `{verb}`"),
+    }
+}
+
+fn report(world: &World, args: &Args<'_>, outcome: ReportOutcome) -> Report {
+    let id = command_id(world, args.plain(0));
+    Report {
+        id,
+        path: StepPath("/".into()),
+        token: token(world, args, &id),
+        attempt: args.get("attempt").map_or_else(|| world.attempt(id), |a| AttemptNo(a.parse().unwrap())),
+        outcome,
+        worker: "script".into(),
+        took: Millis(1),
+        usage: args.get("tokens").map(|t| Usage { model_calls: 1, tokens_in: t.parse().unwrap(), tokens_out: 1 }),
+    }
+}
+
+fn failure(args: &Args<'_>) -> ReportOutcome {
+    let status: u16 = args.plain(1).parse().expect("a status");
+    let kind = match args.get("type") {
+        Some(kind) => kind.to_owned(),
+        None => "https://example.com/errors/scripted".into(),
+    };
+    let problem = Problem { kind, status, title: "Scripted".into(), detail: None, instance: None, extra: None };
+    let duration = |name| args.get(name).map(|text| Millis(millis(text)));
+    ReportOutcome::Failed {
+        problem,
+        retryable: !args.has("terminal"),
+        retry_after: duration("after"),
+        redeliver_after: duration("redeliver"),
+    }
+}
+
+fn token(world: &World, args: &Args<'_>, id: &CommandId) -> TaskToken {
+    if args.has("wrong-token") { TaskToken([7; 16]) } else { world.token(id) }
+}
+
+/// `visit.pass.dispatch`; a derived visit goes by its alias, for instance `~1`.
+fn command_id(world: &World, text: &str) -> CommandId {
+    let mut parts = text.split('.');
+    let visit = parts.next().unwrap();
+    let visit = match visit.strip_prefix('~') {
+        Some(alias) => world.derived[alias.parse::<usize>().unwrap() - 1],
+        None => Visit(visit.parse().unwrap_or_else(|_| panic!("`{text}` is no dispatch"))),
+    };
+    let mut number = || parts.next().unwrap().parse().unwrap();
+    CommandId { run: RUN, visit, pass: Pass(number()), dispatch: number() }
+}
+
+pub(crate) fn millis(text: &str) -> u64 {
+    match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(ms), _) => ms.parse().unwrap(),
+        (None, Some(s)) => s.parse::<u64>().unwrap() * 1000,
+        (None, None) => panic!("`{text}` needs a unit: s or ms"),
+    }
+}
+
+/// Words, then `name=value`, the last of which may be JSON or text to the end of the line.
+struct Args<'a>(&'a str);
+
+impl<'a> Args<'a> {
+    const TO_THE_END: [&'static str; 4] = ["input=", "output=", "data=", "reason="];
+
+    fn read(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &'a str> {
+        let end = Self::TO_THE_END.iter().filter_map(|name| self.0.find(name)).min().unwrap_or(self.0.len());
+        self.0[..end].split_whitespace()
+    }
+
+    fn plain(&self, n: usize) -> &'a str {
+        self.words().filter(|w| !w.contains('=')).nth(n).unwrap_or_else(|| panic!("word {n} is missing in `{}`", self.0))
+    }
+
+    fn number(&self, n: usize) -> u64 {
+        self.plain(n).parse().unwrap()
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.words().find_map(|w| w.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.words().any(|w| w == name)
+    }
+
+    fn rest(&self, name: &str) -> &'a str {
+        self.0.split_once(&format!("{name}=")).map_or("", |(_, rest)| rest)
+    }
+
+    fn json(&self, name: &str) -> Option<Value> {
+        let (_, rest) = self.0.split_once(&format!("{name}="))?;
+        Some(serde_json::from_str(rest).unwrap_or_else(|e| panic!("`{rest}` is no JSON: {e}")))
+    }
+}

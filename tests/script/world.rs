@@ -1,0 +1,135 @@
+//! One run with its plan and its store, and the checks that hold after every event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepmill_definition::plan::Plan;
+use stepmill_engine::{Run, advance};
+use stepmill_protocol::{
+    AttemptNo, CommandId, Event, MayRun, PartitionNo, RunId, Submitted, TaskToken, Timestamp, ValueId, Visit,
+};
+
+use crate::show;
+
+/// The run of every script.
+pub(crate) const RUN: RunId = RunId(uuid::Uuid::from_u128(0x5eed));
+
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) at: Timestamp,
+    plan: Option<Arc<Plan>>,
+    run: Option<Run>,
+    store: BTreeMap<ValueId, Value>,
+    /// Visits inside of blocks that retry, in the order in which they were first seen: `~1`, `~2` …
+    pub(crate) derived: Vec<Visit>,
+    tokens: BTreeMap<CommandId, TaskToken>,
+}
+
+impl World {
+    pub(crate) fn define(&mut self, text: &str) -> String {
+        let header = "document: {dsl: '1.0.3', namespace: default, name: script, version: '1.0.0'}\n";
+        let text = if text.starts_with("document:") { text.to_owned() } else { format!("{header}{text}") };
+        match stepmill_definition::compile(&text) {
+            Ok(compiled) => {
+                self.plan = Some(Arc::new(compiled.plan));
+                "defined".into()
+            }
+            Err(mistakes) => panic!("{mistakes}\n{text}"),
+        }
+    }
+
+    pub(crate) fn submit(&mut self, key: Option<&str>, input: Value, other_secret: bool) -> String {
+        let plan = self.plan.as_ref().expect("`define` comes first");
+        let submitted = Submitted {
+            namespace: plan.namespace.clone(),
+            workflow: plan.name.clone(),
+            digest: plan.digest.clone(),
+            input,
+            secret: vec![if other_secret { 2 } else { 1 }; 32],
+            key: key.map(str::to_owned),
+        };
+        self.event(Event::Submitted(submitted))
+    }
+
+    pub(crate) fn event(&mut self, event: Event) -> String {
+        let plan = self.plan.clone().expect("`define` comes first");
+        let before = self.run.as_ref().map(|run| run.encode().unwrap());
+        let outcome = advance(&plan, RUN, self.run.take(), self.at, &event);
+        let applied = matches!(outcome.answer, stepmill_protocol::api::Folded::Applied);
+        if !applied {
+            assert_eq!(outcome.run.as_ref().map(|run| run.encode().unwrap()), before, "an event that was not applied");
+            assert_eq!(outcome.commands, [], "an event that was not applied");
+        }
+        let text = show::outcome(self, &plan, &outcome);
+        self.run = outcome.run.map(|run| self.restart(run, &plan));
+        text
+    }
+
+    /// Gives the run its turns until it asks for no more; answers with the last one.
+    pub(crate) fn resume_all(&mut self) -> String {
+        let mut text = "no turn was asked for".into();
+        while let Some(number) = self.run.as_ref().and_then(Run::pending_yield) {
+            text = format!("turn {number}: {}", self.event(Event::Resume { number }));
+        }
+        text
+    }
+
+    /// Writes the run and reads it back; nothing of it may get lost, and nothing may be held that is not needed.
+    fn restart(&mut self, mut run: Run, plan: &Plan) -> Run {
+        let changes = run.take_value_changes();
+        for (id, value) in changes.put {
+            assert_eq!(self.store.insert(id, value.as_ref().clone()), None, "value {id} was written twice");
+        }
+        for id in changes.drop {
+            assert!(self.store.remove(&id).is_some(), "value {id} was dropped and never written");
+        }
+        let all: BTreeMap<ValueId, Value> = run.all_values().into_iter().map(|(id, v)| (id, v.as_ref().clone())).collect();
+        assert_eq!(all, self.store);
+        assert_eq!(run.unneeded_values(), []);
+        let control = run.encode().unwrap();
+        let again = Run::decode(&control, self.store.clone()).unwrap();
+        again.validate(plan).unwrap();
+        assert_eq!(again.encode().unwrap(), control);
+        assert_eq!(again.open_dispatches(), run.open_dispatches());
+        assert_eq!(again.open_timers(), run.open_timers());
+        assert_eq!(again.view(plan), run.view(plan));
+        again
+    }
+
+    /// The token of a dispatch, once its task was seen.
+    pub(crate) fn token(&self, id: &CommandId) -> TaskToken {
+        self.tokens.get(id).copied().unwrap_or_else(|| panic!("{id} was never dispatched"))
+    }
+
+    pub(crate) fn learn(&mut self, id: CommandId, token: TaskToken) {
+        self.tokens.insert(id, token);
+    }
+
+    /// The attempt that a worker would report on now.
+    pub(crate) fn attempt(&self, id: CommandId) -> AttemptNo {
+        let (plan, run) = (self.plan.as_ref().unwrap(), self.run.as_ref());
+        run.and_then(|run| run.task(plan, id, PartitionNo(0))).map_or(AttemptNo(1), |task| task.attempt)
+    }
+
+    pub(crate) fn may_run(&self, id: CommandId, token: TaskToken) -> String {
+        match self.run.as_ref().expect("a run").may_run(&id, &token, self.at) {
+            MayRun::Run { attempt } => format!("run attempt={attempt}"),
+            MayRun::Wait { delay } => format!("wait {}ms", delay.0),
+            MayRun::Done => "done".into(),
+            MayRun::Stale => "stale".into(),
+        }
+    }
+
+    pub(crate) fn value(&self, id: CommandId, token: TaskToken, value: ValueId) -> String {
+        match self.run.as_ref().expect("a run").value_for(&id, &token, value) {
+            Ok(value) => show::json(&value),
+            Err(problem) => show::problem("refused", &problem),
+        }
+    }
+
+    pub(crate) fn show(&mut self) -> String {
+        let plan = self.plan.clone().unwrap();
+        show::view(&self.run.as_ref().expect("a run").view(&plan))
+    }
+}
