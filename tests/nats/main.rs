@@ -3,5 +3,6 @@
 mod api;
 mod connect;
 mod log;
+mod permission;
 mod support;
 mod work;

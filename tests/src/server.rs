@@ -115,14 +115,14 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         if let Err(error) = self.kill() {
-            tracing_free_warning(&self.program, &error);
+            complain(&self.program, &error);
         }
     }
 }
 
 /// A drop cannot fail; the test's own output is the only place left.
 #[allow(clippy::print_stderr, reason = "test harness")]
-fn tracing_free_warning(program: &Path, error: &io::Error) {
+fn complain(program: &Path, error: &io::Error) {
     eprintln!("cannot kill {}: {error}", program.display());
 }
 
@@ -147,6 +147,53 @@ fn on_free_port(make: impl Fn(u16) -> io::Result<Served>) -> io::Result<Served> 
     }
     Err(last)
 }
+
+/// What both kinds of server can do.
+macro_rules! server_methods {
+    ($server:ident) => {
+        impl $server {
+            /// What the server has said so far.
+            #[must_use]
+            pub fn log(&self) -> String {
+                self.served.log()
+            }
+
+            /// The process id, while it runs.
+            #[must_use]
+            pub fn pid(&self) -> Option<u32> {
+                self.served.child.as_ref().map(Child::id)
+            }
+
+            /// Stops it in good order (SIGTERM) and waits for that.
+            ///
+            /// # Errors
+            /// When it does not stop in time (it is killed then).
+            pub fn stop(&mut self) -> io::Result<()> {
+                self.served.stop()
+            }
+
+            /// Kills it (SIGKILL).
+            ///
+            /// # Errors
+            /// When the system refuses.
+            pub fn kill(&mut self) -> io::Result<()> {
+                self.served.kill()
+            }
+
+            /// Starts it again on the same port and folder; stops it first where it still runs.
+            ///
+            /// # Errors
+            /// When it does not stop or start.
+            pub fn restart(&mut self) -> io::Result<()> {
+                self.served.stop()?;
+                self.served.start()
+            }
+        }
+    };
+}
+
+server_methods!(NatsServer);
+server_methods!(RedisServer);
 
 /// How a nats-server is set up.
 #[derive(Clone, Debug)]
@@ -209,43 +256,6 @@ impl NatsServer {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.served.folder.path()
-    }
-
-    /// What the server has said so far.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.served.log()
-    }
-
-    /// The process id, while it runs.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.served.child.as_ref().map(Child::id)
-    }
-
-    /// Stops it in good order (SIGTERM) and waits for that.
-    ///
-    /// # Errors
-    /// When it does not stop in time (it is killed then).
-    pub fn stop(&mut self) -> io::Result<()> {
-        self.served.stop()
-    }
-
-    /// Kills it (SIGKILL).
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn kill(&mut self) -> io::Result<()> {
-        self.served.kill()
-    }
-
-    /// Starts it again on the same port and folder; stops it first where it still runs.
-    ///
-    /// # Errors
-    /// When it does not stop or start.
-    pub fn restart(&mut self) -> io::Result<()> {
-        self.served.stop()?;
-        self.served.start()
     }
 }
 
@@ -353,43 +363,6 @@ impl RedisServer {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.served.folder.path()
-    }
-
-    /// What the server has said so far.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.served.log()
-    }
-
-    /// The process id, while it runs.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.served.child.as_ref().map(Child::id)
-    }
-
-    /// Stops it in good order (SIGTERM) and waits for that.
-    ///
-    /// # Errors
-    /// When it does not stop in time (it is killed then).
-    pub fn stop(&mut self) -> io::Result<()> {
-        self.served.stop()
-    }
-
-    /// Kills it (SIGKILL).
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn kill(&mut self) -> io::Result<()> {
-        self.served.kill()
-    }
-
-    /// Starts it again on the same port and folder; stops it first where it still runs.
-    ///
-    /// # Errors
-    /// When it does not stop or start.
-    pub fn restart(&mut self) -> io::Result<()> {
-        self.served.stop()?;
-        self.served.start()
     }
 }
 

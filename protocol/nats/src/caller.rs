@@ -90,17 +90,14 @@ fn answer(message: &Message) -> Result<Vec<u8>, Problem> {
 }
 
 fn problem(to: &str, error: &NatsError) -> Problem {
-    let (kind, detail) = match error {
-        NatsError::NoResponders { .. } => {
-            let detail =
-                format!("no coordinator answers on {to}; start one with `stepmill coordinator` or `stepmill dev`");
-            return Problem::standard(Standard::Communication, detail).with_status(503);
-        }
-        NatsError::Timeout { .. } => (Standard::Timeout, format!("{error}; it may have been done all the same")),
-        e if e.may_have_happened() => {
-            (Standard::Communication, format!("{e}; it may have been done all the same: repeat it with the same key"))
-        }
-        e => (Standard::Communication, e.to_string()),
-    };
-    Problem::standard(kind, detail)
+    if matches!(error, NatsError::NoResponders { .. }) {
+        let detail = format!("no coordinator answers on {to}; start one with `stepmill coordinator` or `stepmill dev`");
+        return Problem::standard(Standard::Communication, detail).with_status(503);
+    }
+    let kind = if matches!(error, NatsError::Timeout { .. }) { Standard::Timeout } else { Standard::Communication };
+    if error.may_have_happened() {
+        let detail = format!("{error}; it may have been done all the same: repeat it with the same key");
+        return Problem::standard(kind, detail);
+    }
+    Problem::standard(kind, error.to_string())
 }

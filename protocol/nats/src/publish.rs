@@ -13,8 +13,9 @@ use crate::request::JsError;
 pub(crate) const AGAIN_HEADER: &str = "Sm-Again";
 /// The broker keeps one message per id within its window.
 pub(crate) const MESSAGE_ID_HEADER: &str = "Nats-Msg-Id";
-/// Messages sent before the first confirmation is looked at. More in flight gains nothing (measured).
-const IN_FLIGHT_MAX: usize = 2048;
+/// Messages sent before the first confirmation is looked at. More in flight gains little (measured), and all of them
+/// must be confirmed in time by a broker that syncs each to disk.
+const IN_FLIGHT_MAX: usize = 1024;
 
 /// A message for a stream.
 #[derive(Clone, Debug)]

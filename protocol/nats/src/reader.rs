@@ -63,7 +63,6 @@ pub(crate) struct StreamReader {
     delivered: u64,
     /// What the consumer had left after the last message.
     pending: u64,
-    last_sign: Instant,
 }
 
 impl StreamReader {
@@ -104,7 +103,6 @@ impl StreamReader {
             credit: 0,
             delivered: 0,
             pending: info.get("num_pending").and_then(Value::as_u64).unwrap_or(0),
-            last_sign: Instant::now(),
         })
     }
 
@@ -164,7 +162,6 @@ impl StreamReader {
 
     async fn arrival(&mut self) -> Result<Message, NatsError> {
         if let Some(Some(message)) = self.arrivals.next().now_or_never() {
-            self.last_sign = Instant::now();
             return Ok(message);
         }
         // The caller may have been away for long: silence counts from when we began to listen.
@@ -172,10 +169,7 @@ impl StreamReader {
         let reason = tokio::select! {
             biased;
             message = self.arrivals.next() => match message {
-                Some(message) => {
-                    self.last_sign = Instant::now();
-                    return Ok(message);
-                }
+                Some(message) => return Ok(message),
                 None => "the connection is closed",
             },
             _ = self.generation.changed() => "the connection was broken meanwhile",
