@@ -126,7 +126,7 @@ async fn a_message_is_found_by_its_position() {
     let (_f, log) = log().await;
     let seqs = append(&log, numbered(0, 2)).await;
     let found = log.message(seqs[1]).await.unwrap().unwrap();
-    assert_eq!((found.seq, texts(&[found.clone()])), (seqs[1], vec!["1".to_owned()]));
+    assert_eq!((found.seq, texts(std::slice::from_ref(&found))), (seqs[1], vec!["1".to_owned()]));
     assert_eq!(found.subject.unwrap().run, run(1));
     let mut reader = log.reader(P, Start::Time(found.time)).await.unwrap();
     assert_eq!(read(&mut reader, 1).await.last().unwrap().time, found.time);
