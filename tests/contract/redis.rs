@@ -1,7 +1,10 @@
 //! The Redis adapter: the suites of its ports, and what only a server of its own can do to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use stepmill_coordinator::port::store::{Cursor, Lease, Store, StoreError};
 use stepmill_coordinator::store::redis::{Profile, RedisOptions, RedisStore, profile_mismatches};
 use stepmill_protocol::api::RunState;
@@ -91,6 +94,33 @@ async fn it_comes_back_after_a_restart() {
     owner.write(vec![new_run(2)]).await;
     until("lists work again", async || store.list(P, &query()).await.is_ok()).await;
     assert_eq!(listed(&store, &query()).await, [2, 1], "what was committed before the kill is there");
+    assert!(load_one(&store, 1).await.is_some());
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_unavailable_until_it_goes_on() {
+    let server = RedisServer::start_with(RedisSync::EverySecond, &[]).unwrap();
+    let quick = Duration::from_millis(300);
+    let options = RedisOptions { connect_timeout: quick, response_timeout: quick, ..RedisOptions::default() };
+    let store = RedisStore::connect(&server.url(), options).await.unwrap();
+    let mut owner = Owner::new(&store).await;
+    let pid = Pid::from_raw(server.pid().unwrap().try_into().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    // The first waits for an answer, the next for a connection.
+    for _ in 0..2 {
+        assert!(matches!(store.commit(owner.next()).await, Err(StoreError::Unavailable(_))));
+    }
+    kill(pid, Signal::SIGCONT).unwrap();
+    // What was sent while it hung may be written, now or later, or not at all; the cursor says which.
+    until("a commit from the stored cursor is taken", async || {
+        let Ok(stored) = store.cursor(P).await else { return false };
+        assert!(stored.is_none() || stored == Some(at(1)), "{stored:?}");
+        owner.cursor = stored.unwrap_or_default();
+        let mut next = owner.next();
+        next.runs = vec![new_run(1)];
+        store.commit(next).await.is_ok()
+    })
+    .await;
     assert!(load_one(&store, 1).await.is_some());
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, RedisResult};
+use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisResult};
 
 use super::error::{is_unknown_script, translate, wants_new_connection};
 use super::script;
@@ -21,6 +21,8 @@ pub(super) struct Connection {
     client: Client,
     config: ConnectionManagerConfig,
     current: RwLock<ConnectionManager>,
+    /// The longest that a caller waits, however often the connection is lost meanwhile.
+    patience: Duration,
 }
 
 impl Connection {
@@ -37,33 +39,37 @@ impl Connection {
             .set_number_of_retries(RECONNECT_TRIES);
         let manager =
             ConnectionManager::new_with_config(client.clone(), config.clone()).await.map_err(|e| translate(&e))?;
-        Ok(Self { client, config, current: RwLock::new(manager) })
+        Ok(Self { client, config, current: RwLock::new(manager), patience: connect + response })
     }
 
     /// Sends one command.
     pub(super) async fn command<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, StoreError> {
         let mut to = self.manager();
-        let mut answer = cmd.query_async(&mut to).await;
-        if answer.as_ref().is_err_and(is_unknown_script) {
-            answer = match load_scripts(&mut to).await {
-                Ok(()) => cmd.query_async(&mut to).await,
-                Err(e) => Err(e),
-            };
-        }
-        self.settle(answer)
+        self.in_time(async {
+            match cmd.query_async(&mut to).await {
+                Err(e) if is_unknown_script(&e) => {
+                    load_scripts(&mut to).await?;
+                    cmd.query_async(&mut to).await
+                }
+                answer => answer,
+            }
+        })
+        .await
     }
 
     /// Sends several commands in one go. They must bear being done twice: when a script is unknown, all are sent again.
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
         let mut to = self.manager();
-        let mut answer = pipeline.query_async(&mut to).await;
-        if answer.as_ref().is_err_and(is_unknown_script) {
-            answer = match load_scripts(&mut to).await {
-                Ok(()) => pipeline.query_async(&mut to).await,
-                Err(e) => Err(e),
-            };
-        }
-        self.settle(answer)
+        self.in_time(async {
+            match pipeline.query_async(&mut to).await {
+                Err(e) if is_unknown_script(&e) => {
+                    load_scripts(&mut to).await?;
+                    pipeline.query_async(&mut to).await
+                }
+                answer => answer,
+            }
+        })
+        .await
     }
 
     /// Reads a whole hash piece by piece, so that a large one does not hold up the server. Fields may come twice.
@@ -91,15 +97,24 @@ impl Connection {
         self.current.read().clone()
     }
 
-    fn settle<T>(&self, answer: RedisResult<T>) -> Result<T, StoreError> {
-        answer.map_err(|e| {
-            if wants_new_connection(&e)
-                && let Ok(fresh) = ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
-            {
-                *self.current.write() = fresh;
-            }
-            translate(&e)
-        })
+    /// The library limits each try to connect and each answer, but not the tries together.
+    async fn in_time<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.patience, answer).await {
+            Ok(answer) => answer.map_err(|e| self.failed(&e)),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "no connection to Redis within {:?}; check that the server runs and can be reached, it is tried again",
+                self.patience
+            ))),
+        }
+    }
+
+    fn failed(&self, e: &RedisError) -> StoreError {
+        if wants_new_connection(e)
+            && let Ok(fresh) = ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
+        {
+            *self.current.write() = fresh;
+        }
+        translate(e)
     }
 }
 
