@@ -102,9 +102,8 @@ fn a_loop_of_100_000_steps_stores_less_than_4_kib() {
 
 #[test]
 fn a_backward_jump_taken_100_000_times_stores_less_than_4_kib() {
-    let plan = plan(
-        "do: [{work: {call: work}}, {again: {switch: [{more: {when: \"${ .n < 100000 }\", then: work}}]}}]",
-    );
+    let plan =
+        plan("do: [{work: {call: work}}, {again: {switch: [{more: {when: \"${ .n < 100000 }\", then: work}}]}}]");
     let next = |input: &Value| json!({ "n": input["n"].as_u64().unwrap() + 1 });
     let (output, most) = run_to_the_end(&plan, json!({ "n": 0 }), next);
     assert_eq!(output, json!({ "n": ITERATIONS }));

@@ -5,6 +5,7 @@
 mod bound;
 mod drive;
 mod generate;
+mod limits;
 mod model;
 mod write;
 

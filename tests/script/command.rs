@@ -12,7 +12,8 @@ use crate::world::{RUN, World};
 pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
     let mut line = block[0];
     if let Some(rest) = line.strip_prefix('@') {
-        let (at, command) = rest.split_once(' ').unwrap_or_else(|| panic!("{place}: a command is expected after {line}"));
+        let (at, command) =
+            rest.split_once(' ').unwrap_or_else(|| panic!("{place}: a command is expected after {line}"));
         world.at = Timestamp(millis(at));
         line = command;
     }
@@ -130,7 +131,10 @@ impl<'a> Args<'a> {
     }
 
     fn plain(&self, n: usize) -> &'a str {
-        self.words().filter(|w| !w.contains('=')).nth(n).unwrap_or_else(|| panic!("word {n} is missing in `{}`", self.0))
+        self.words()
+            .filter(|w| !w.contains('='))
+            .nth(n)
+            .unwrap_or_else(|| panic!("word {n} is missing in `{}`", self.0))
     }
 
     fn number(&self, n: usize) -> u64 {

@@ -35,7 +35,10 @@ fn every_script_gets_its_recorded_answers() {
             writeln!(wrong, "{}:\n{}", path.display(), difference(&recorded, &answered)).unwrap();
         }
     }
-    assert!(wrong.is_empty(), "{wrong}\nSTEPMILL_REWRITE=1 refreshes the answers; read the difference before you keep it");
+    assert!(
+        wrong.is_empty(),
+        "{wrong}\nSTEPMILL_REWRITE=1 refreshes the answers; read the difference before you keep it"
+    );
 }
 
 /// The script with the answers that the engine gives now.
@@ -61,6 +64,8 @@ fn answer(path: &Path, script: &str) -> String {
 fn difference(recorded: &str, answered: &str) -> String {
     let (recorded, answered): (Vec<&str>, Vec<&str>) = (recorded.lines().collect(), answered.lines().collect());
     let at = recorded.iter().zip(&answered).take_while(|(a, b)| a == b).count();
-    let show = |lines: &[&str]| lines.iter().skip(at.saturating_sub(3)).take(10).map(|l| format!("  {l}\n")).collect::<String>();
+    let show = |lines: &[&str]| {
+        lines.iter().skip(at.saturating_sub(3)).take(10).map(|l| format!("  {l}\n")).collect::<String>()
+    };
     format!("line {}, recorded:\n{}answered:\n{}", at + 1, show(&recorded), show(&answered))
 }

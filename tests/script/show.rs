@@ -143,5 +143,5 @@ pub(crate) fn json(value: &Value) -> String {
 }
 
 fn time(at: Timestamp) -> String {
-    if at.0 % 1000 == 0 { format!("@{}s", at.0 / 1000) } else { format!("@{}ms", at.0) }
+    if at.0.is_multiple_of(1000) { format!("@{}s", at.0 / 1000) } else { format!("@{}ms", at.0) }
 }

@@ -53,6 +53,13 @@ impl World {
     }
 
     pub(crate) fn event(&mut self, event: Event) -> String {
+        let text = self.fold(event);
+        let plan = self.plan.clone();
+        self.run = self.run.take().map(|run| self.restart(run, plan.as_ref().unwrap()));
+        text
+    }
+
+    fn fold(&mut self, event: Event) -> String {
         let plan = self.plan.clone().expect("`define` comes first");
         let before = self.run.as_ref().map(|run| run.encode().unwrap());
         let outcome = advance(&plan, RUN, self.run.take(), self.at, &event);
@@ -62,16 +69,18 @@ impl World {
             assert_eq!(outcome.commands, [], "an event that was not applied");
         }
         let text = show::outcome(self, &plan, &outcome);
-        self.run = outcome.run.map(|run| self.restart(run, &plan));
+        self.run = outcome.run;
         text
     }
 
-    /// Gives the run its turns until it asks for no more; answers with the last one.
+    /// Gives the run its turns until it asks for no more, and restarts it then; answers with the last turn.
     pub(crate) fn resume_all(&mut self) -> String {
         let mut text = "no turn was asked for".into();
         while let Some(number) = self.run.as_ref().and_then(Run::pending_yield) {
-            text = format!("turn {number}: {}", self.event(Event::Resume { number }));
+            text = format!("turn {number}: {}", self.fold(Event::Resume { number }));
         }
+        let plan = self.plan.clone();
+        self.run = self.run.take().map(|run| self.restart(run, plan.as_ref().unwrap()));
         text
     }
 
@@ -84,7 +93,8 @@ impl World {
         for id in changes.drop {
             assert!(self.store.remove(&id).is_some(), "value {id} was dropped and never written");
         }
-        let all: BTreeMap<ValueId, Value> = run.all_values().into_iter().map(|(id, v)| (id, v.as_ref().clone())).collect();
+        let all: BTreeMap<ValueId, Value> =
+            run.all_values().into_iter().map(|(id, v)| (id, v.as_ref().clone())).collect();
         assert_eq!(all, self.store);
         assert_eq!(run.unneeded_values(), []);
         let control = run.encode().unwrap();

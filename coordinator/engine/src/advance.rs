@@ -6,7 +6,7 @@ use stepmill_protocol::{Event, Problem, RunId, Timestamp};
 
 use crate::command::Command;
 use crate::run::{Phase, Run};
-use crate::transition::{cancel, lost, park, report, resume, rest, signal, submit, timer};
+use crate::transition::{cancel, lost, park, report, rest, resume, signal, submit, timer};
 use crate::walk::Walk;
 
 /// What a fold gives.
@@ -48,7 +48,7 @@ pub fn advance(plan: &Plan, id: RunId, run: Option<Run>, at: Timestamp, event: &
             | Event::Snapshot { .. } => Outcome::unchanged(None, ignored(format!("there is no run {id}"))),
         };
     };
-    if !run.checked {
+    if !run.checked || run.head.digest != plan.digest {
         if let Err(problem) = run.validate(plan) {
             return Outcome::unchanged(Some(run), Folded::Refused(problem));
         }

@@ -7,7 +7,10 @@ use stepmill_protocol::{Problem, ValueId};
 
 use crate::ENGINE_VERSION;
 use crate::frame::{Ends, Frame, FrameId, Ready, State};
-use crate::run::{Live, Phase, Run};
+use crate::run::{Last, Live, Phase, Run};
+
+/// Counted numbers stay far below this in any run that could exist.
+pub(crate) const NUMBER_MAX: u64 = 1 << 52;
 
 /// Something that can only be a bug or a damaged record.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +27,8 @@ pub(crate) enum Broken {
     Node(u64, u32),
     #[error("a token is to enter node {0}, which the plan does not have")]
     Entry(u32),
+    #[error("{0} is given as the last number, which cannot be")]
+    Number(u64),
 }
 
 impl Run {
@@ -34,7 +39,10 @@ impl Run {
     pub fn validate(&self, plan: &Plan) -> Result<(), Problem> {
         let refuse = |detail: String| Err(Problem::standard(Standard::Runtime, detail).with_status(500));
         if plan.digest != self.head.digest {
-            return refuse(format!("run {} stays on definition {}, not {}", self.head.id, self.head.digest, plan.digest));
+            return refuse(format!(
+                "run {} stays on definition {}, not {}",
+                self.head.id, self.head.digest, plan.digest
+            ));
         }
         if self.head.engine > ENGINE_VERSION {
             let (theirs, id) = (self.head.engine, self.head.id);
@@ -62,6 +70,7 @@ impl Run {
 impl Live {
     /// Frames, tokens and timers refer to each other.
     pub(crate) fn check_shape(&self) -> Result<(), Broken> {
+        self.check_numbers()?;
         for (id, frame) in &self.frames {
             if let Some(parent) = frame.place.parent
                 && (parent >= *id || !self.frames.contains_key(&parent))
@@ -89,6 +98,21 @@ impl Live {
             }
         }
         Ok(())
+    }
+
+    /// The next frame and timer get numbers that are free, and no number comes near its end.
+    fn check_numbers(&self) -> Result<(), Broken> {
+        let Last { frame, visit, timer, turn } = self.last;
+        let used = [
+            (frame, self.frames.keys().next_back().map_or(0, |id| id.0)),
+            (timer, self.timers.keys().next_back().map_or(0, |id| id.0)),
+            (visit, 0),
+            (turn, self.turn.unwrap_or(0)),
+        ];
+        match used.into_iter().find(|(last, highest)| last < highest || *last > NUMBER_MAX) {
+            Some((last, _)) => Err(Broken::Number(last)),
+            None => Ok(()),
+        }
     }
 
     fn check_plan(&self, plan: &Plan) -> Result<(), Broken> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use stepmill_protocol::ValueId;
 use stepmill_protocol::codec::CodecError;
 
-use crate::check::Broken;
+use crate::check::{Broken, NUMBER_MAX};
 use crate::run::{End, Head, Phase, Run, Tally};
 use crate::values::{Held, Values};
 
@@ -42,7 +42,14 @@ impl From<Broken> for CorruptRun {
 struct Written<'a>(u16, &'a Head, &'a Tally, &'a Phase, u64, Vec<(ValueId, &'a Value)>);
 
 #[derive(Deserialize)]
-struct Read(#[expect(dead_code, reason = "looked at before the rest is read")] u16, Head, Tally, Phase, u64, Vec<(ValueId, Value)>);
+struct Read(
+    #[expect(dead_code, reason = "looked at before the rest is read")] u16,
+    Head,
+    Tally,
+    Phase,
+    u64,
+    Vec<(ValueId, Value)>,
+);
 
 impl Run {
     /// The control state. The values beside it are given by [`Run::take_value_changes`] and [`Run::all_values`].
@@ -71,6 +78,10 @@ impl Run {
         }
         let Read(_, head, tally, mut phase, next, inline) =
             rmp_serde::from_slice(control).map_err(|e| CorruptRun::Bytes(e.to_string()))?;
+        let ids = values.keys().chain(inline.iter().map(|(id, _)| id)).map(|id| id.0);
+        if let Some(number) = ids.chain([next]).find(|n| *n > NUMBER_MAX) {
+            return Err(Broken::Number(number).into());
+        }
         let mut values = Values::restore(next, values.into_iter().chain(inline));
         connect(&mut phase, &values).map_err(CorruptRun::Value)?;
         values.sweep_all();

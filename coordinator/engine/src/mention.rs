@@ -74,9 +74,8 @@ impl<'p> Texts<'p> {
     }
 
     fn catch(self, catch: &'p Catch) -> Self {
-        let texts = self
-            .templates(catch.with.iter().map(|(_, t)| t))
-            .expressions(catch.when.iter().chain(&catch.except_when));
+        let texts =
+            self.templates(catch.with.iter().map(|(_, t)| t)).expressions(catch.when.iter().chain(&catch.except_when));
         let Some(retry) = &catch.retry else { return texts };
         let jitter = retry.jitter.iter().flat_map(|(from, to)| [from, to]);
         texts

@@ -126,7 +126,8 @@ impl Walk<'_> {
         };
         if millis > limit::DURATION_MAX {
             let (given, max) = (millis.0, limit::DURATION_MAX.0);
-            let detail = format!("a duration of {given} ms is longer than {max} ms, the longest allowed (DURATION_MAX)");
+            let detail =
+                format!("a duration of {given} ms is longer than {max} ms, the longest allowed (DURATION_MAX)");
             return Err(Fault::standard(Standard::Expression, detail));
         }
         Ok(millis)
@@ -198,7 +199,9 @@ impl Walk<'_> {
         let frame = self.live.frames.get(&id)?;
         let items = match &frame.state {
             State::Loop(items) | State::Gather(items, _) => items,
-            State::List | State::Scope | State::Fork(_) | State::Try(_) | State::Wait(_) | State::Call(_) => return None,
+            State::List | State::Scope | State::Fork(_) | State::Try(_) | State::Wait(_) | State::Call(_) => {
+                return None;
+            }
         };
         if let Some(list) = items.memo.get() {
             return Some(list.clone());

@@ -248,7 +248,16 @@ pub(crate) fn measure(value: &Value, depth: usize) -> Option<u64> {
         0..=0xffff => 3,
         _ => 5,
     };
-    let text = |s: &str| s.len() as u64 + if s.len() < 32 { 1 } else if s.len() < 256 { 2 } else { head(s.len(), 0) };
+    let text = |s: &str| {
+        s.len() as u64
+            + if s.len() < 32 {
+                1
+            } else if s.len() < 256 {
+                2
+            } else {
+                head(s.len(), 0)
+            }
+    };
     Some(match value {
         Value::Null | Value::Bool(_) => 1,
         Value::Number(n) => number_bytes(n),

@@ -5,7 +5,6 @@ use stepmill_protocol::CommandId;
 use stepmill_protocol::api::Folded;
 
 use crate::advance::ignored;
-use crate::command::Command;
 use crate::frame::State;
 use crate::walk::Walk;
 
@@ -20,7 +19,8 @@ pub(crate) fn fold(walk: &mut Walk<'_>, id: CommandId) -> Folded {
     }
     call.dispatch = call.dispatch.saturating_add(1);
     call.not_before = None;
-    let dispatch = Command::Dispatch { id: call.id(run), pool: call.pool.clone(), priority: call.priority };
-    walk.commands.extend([Command::Withdraw { id }, dispatch]);
+    let (anew, pool, priority) = (call.id(run), call.pool.clone(), call.priority);
+    walk.withdraw(id);
+    walk.dispatch(anew, pool, priority);
     Folded::Applied
 }

@@ -90,13 +90,7 @@ fn succeeded(walk: &mut Walk<'_>, id: FrameId, report: &Report, output: &Value) 
     Folded::Applied
 }
 
-fn failed(
-    walk: &mut Walk<'_>,
-    id: FrameId,
-    report: &Report,
-    fault: Fault,
-    redeliver_after: Option<Millis>,
-) -> Folded {
+fn failed(walk: &mut Walk<'_>, id: FrameId, report: &Report, fault: Fault, redeliver_after: Option<Millis>) -> Folded {
     count(walk, report);
     walk.tally.attempts_failed = walk.tally.attempts_failed.saturating_add(1);
     let fault = walk.at_frame(id, fault);

@@ -17,7 +17,8 @@ pub(crate) fn fold(walk: &mut Walk<'_>, id: [u8; 16], name: &str, data: &Value) 
     if walk.live.signals.iter().any(|s| s.id == id) {
         return ignored("the signal was received before");
     }
-    let refused = |status, detail: String| Folded::Refused(Problem::own("signal-refused", status, "Signal refused", detail));
+    let refused =
+        |status, detail: String| Folded::Refused(Problem::own("signal-refused", status, "Signal refused", detail));
     if name.is_empty() || name.len() > limit::NAME_BYTES_MAX {
         let max = limit::NAME_BYTES_MAX;
         return refused(400, format!("a signal's name has 1 to {max} bytes (NAME_BYTES_MAX)"));

@@ -6,7 +6,6 @@ use stepmill_protocol::{Pass, Problem};
 
 use super::Walk;
 use super::frames::Opening;
-use crate::command::Command;
 use crate::fault::Fault;
 use crate::frame::{Call, Ends, Place, Ready, State, TryPhase};
 use crate::scope::{Site, check};
@@ -146,10 +145,14 @@ impl<'p> Walk<'p> {
             None => input.clone(),
         };
         let opening = self.opening(site, node, raw, input)?;
-        let visit = match opening.chain {
+        let mut visit = match opening.chain {
             Some(chain) => chain.visit(),
             None => self.count_visit(),
         };
+        // Chance could give two places the same number; a step that waits must not lose its own.
+        while self.live.calls.contains_key(&visit) {
+            visit.0 = visit.0.wrapping_add(1);
+        }
         let (pass, failed) = self.retrying(site.place);
         let state = Call {
             visit,
@@ -165,7 +168,7 @@ impl<'p> Walk<'p> {
         let id = state.id(self.head.id);
         let frame = self.open(opening, State::Call(Box::new(state)));
         self.live.calls.insert(visit, frame);
-        self.commands.push(Command::Dispatch { id, pool: call.pool.clone(), priority: call.priority });
+        self.dispatch(id, call.pool.clone(), call.priority);
         Ok(())
     }
 

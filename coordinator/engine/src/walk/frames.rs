@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use stepmill_definition::plan::{Node, NodeKind};
-use stepmill_protocol::{Millis, TimerId, Visit, limit};
+use stepmill_protocol::{CommandId, Millis, PoolName, Priority, TimerId, Visit, limit};
 
 use super::Walk;
 use crate::command::Command;
@@ -47,8 +47,8 @@ impl Walk<'_> {
     /// Whether the control state has room for one more frame.
     pub(crate) fn room(&self) -> Result<(), Fault> {
         let frames = self.live.frames.len() as u64 * FRAME_WEIGHT;
-        let gathered = self.live.gathered as u64 * GATHERED_WEIGHT;
-        if frames + gathered + self.values.weight() <= limit::RUN_STATE_BYTES_MAX as u64 {
+        let gathered = (self.live.gathered as u64).saturating_mul(GATHERED_WEIGHT);
+        if frames.saturating_add(gathered).saturating_add(self.values.weight()) <= limit::RUN_STATE_BYTES_MAX as u64 {
             return Ok(());
         }
         let max = limit::RUN_STATE_BYTES_MAX;
@@ -166,16 +166,24 @@ impl Walk<'_> {
         if self.live.timers.remove(&timer).is_none() {
             return;
         }
-        let armed_now = self.commands.iter().rposition(|c| matches!(c, Command::Arm { timer: t, .. } if *t == timer));
-        match armed_now {
+        let armed_now = |c: &Command| matches!(c, Command::Arm { timer: t, .. } if *t == timer);
+        let position = (timer.0 > self.timers_before).then(|| self.commands.iter().rposition(armed_now)).flatten();
+        match position {
             Some(at) => drop(self.commands.remove(at)),
             None => self.commands.push(Command::Disarm { timer }),
         }
     }
 
+    /// Asks for a dispatch.
+    pub(crate) fn dispatch(&mut self, id: CommandId, pool: PoolName, priority: Priority) {
+        self.asked_now.insert(id);
+        self.commands.push(Command::Dispatch { id, pool, priority });
+    }
+
     /// Settles a dispatch. One that was asked for in this very fold is not even asked for.
-    pub(crate) fn withdraw(&mut self, id: stepmill_protocol::CommandId) {
-        let asked_now = self.commands.iter().rposition(|c| matches!(c, Command::Dispatch { id: d, .. } if *d == id));
+    pub(crate) fn withdraw(&mut self, id: CommandId) {
+        let is_it = |c: &Command| matches!(c, Command::Dispatch { id: asked, .. } if *asked == id);
+        let asked_now = self.asked_now.remove(&id).then(|| self.commands.iter().rposition(is_it)).flatten();
         match asked_now {
             Some(at) => drop(self.commands.remove(at)),
             None => self.commands.push(Command::Withdraw { id }),

@@ -74,10 +74,10 @@ impl Walk<'_> {
                 "the run has {max} branches under way, more are not allowed (TOKENS_MAX); lower `metadata.concurrency`"
             )));
         }
-        self.live.branches += 1;
+        self.live.branches = self.live.branches.saturating_add(1);
         if let Some(join) = self.join(id) {
-            join.next += 1;
-            join.live += 1;
+            join.next = join.next.saturating_add(1);
+            join.live = join.live.saturating_add(1);
         }
         self.live.ready.push_front(Ready::Fill(id));
         self.enter_next(Place { parent: Some(id), slot }, body, input);
@@ -94,10 +94,10 @@ impl Walk<'_> {
             self.prune(id);
             return self.leave(id, output);
         }
-        join.bytes += output.bytes();
+        join.bytes = join.bytes.saturating_add(output.bytes());
         join.outputs.insert(slot, output);
         let (bytes, more) = (join.bytes, join.next < join.count || join.live == 0);
-        self.live.gathered += 1;
+        self.live.gathered = self.live.gathered.saturating_add(1);
         let room = if bytes > limit::VALUE_BYTES_MAX as u64 {
             let max = limit::VALUE_BYTES_MAX;
             Err(Fault::limit(format!("the branches' outputs are larger than {max} bytes together (VALUE_BYTES_MAX)")))

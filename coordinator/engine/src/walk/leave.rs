@@ -57,12 +57,12 @@ impl<'p> Walk<'p> {
         match above.map(|n| &n.kind) {
             Some(NodeKind::Do { children }) => match following(children, node.id, next) {
                 Some((target, backward)) => {
-                    let slot = place.slot + u64::from(backward);
+                    let slot = place.slot.saturating_add(u64::from(backward));
                     self.enter_next(Place { parent: Some(parent), slot }, target, output);
                 }
                 None => self.leave(parent, output),
             },
-            Some(NodeKind::For { concurrency: None, .. }) => self.iterate(parent, place.slot + 1, output),
+            Some(NodeKind::For { concurrency: None, .. }) => self.iterate(parent, place.slot.saturating_add(1), output),
             Some(NodeKind::For { concurrency: Some(_), .. } | NodeKind::Fork { .. }) => {
                 self.gather(parent, place.slot, output);
             }

@@ -9,10 +9,12 @@ mod join;
 mod leave;
 mod repeat;
 
+use std::collections::BTreeSet;
+
 use stepmill_definition::plan::Plan;
 use stepmill_protocol::api::Folded;
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Problem, Timestamp, limit};
+use stepmill_protocol::{CommandId, Problem, Timestamp, limit};
 
 use crate::advance::Outcome;
 use crate::check::Broken;
@@ -34,13 +36,18 @@ pub(crate) struct Walk<'p> {
     pub(crate) values: Values,
     pub(crate) live: Live,
     pub(crate) commands: Vec<Command>,
+    /// What was asked for in this very fold: dispatches, and timers above this number.
+    asked_now: BTreeSet<CommandId>,
+    timers_before: u64,
     /// Set once the run ends in this fold.
     pub(crate) end: Option<End>,
 }
 
 impl<'p> Walk<'p> {
     pub(crate) fn new(plan: &'p Plan, at: Timestamp, head: Head, tally: Tally, values: Values, live: Live) -> Self {
-        Self { plan, at, head, tally, values, live, commands: Vec::new(), end: None }
+        let timers_before = live.last.timer;
+        let (commands, asked_now) = (Vec::new(), BTreeSet::new());
+        Self { plan, at, head, tally, values, live, commands, asked_now, timers_before, end: None }
     }
 
     /// Lets tokens go on until all wait or the fold has had its share of nodes, then closes the books.
@@ -60,15 +67,18 @@ impl<'p> Walk<'p> {
             }
         }
         self.ask_for_a_turn();
-        self.tally.rev += 1;
+        self.tally.rev = self.tally.rev.saturating_add(1);
         let phase = match self.end {
             Some(end) => {
                 self.live = Live::default();
+                self.values.sweep_all();
                 Phase::Ended(self.at, end)
             }
-            None => Phase::Live(self.live),
+            None => {
+                self.values.sweep();
+                Phase::Live(self.live)
+            }
         };
-        self.values.sweep();
         let run = Run { head: self.head, tally: self.tally, values: self.values, phase, checked: true };
         Outcome { run: Some(run), commands: self.commands, answer }
     }

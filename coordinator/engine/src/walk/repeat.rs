@@ -29,11 +29,7 @@ impl<'p> Walk<'p> {
         let count = count(&list)?;
         let opening = self.opening(site, node, raw, input)?;
         let context = Texts::default().template(items).mention("context");
-        let items = Items {
-            count,
-            context: self.live.context.clone().filter(|_| context),
-            memo: OnceLock::from(list),
-        };
+        let items = Items { count, context: self.live.context.clone().filter(|_| context), memo: OnceLock::from(list) };
         match concurrency {
             None => {
                 let id = self.open(opening, State::Loop(items));
