@@ -28,8 +28,11 @@ pub(crate) struct EmbeddedBus {
 struct Shared {
     next: AtomicU64,
     waiting: Mutex<HashMap<String, oneshot::Sender<Folded>>>,
-    owners: Mutex<HashMap<PartitionNo, (u64, Arc<dyn OwnerHandler>)>>,
+    owners: Mutex<HashMap<PartitionNo, Serving>>,
 }
+
+/// An owner, and the number of its guard.
+type Serving = (u64, Arc<dyn OwnerHandler>);
 
 impl Default for EmbeddedBus {
     fn default() -> Self {
