@@ -1,4 +1,5 @@
 //! Settings: which source wins, what is refused, what `config check` says.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The demo over a file of tickets.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

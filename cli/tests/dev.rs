@@ -1,4 +1,5 @@
 //! `dev` and the client verbs against it, as a user would use them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What users see: help, mistakes in arguments, and errors that say what to do.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! `validate`: all mistakes of a file at once, for people and for machines.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

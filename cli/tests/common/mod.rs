@@ -1,5 +1,5 @@
 //! Runs the binary as a user would, in a folder of its own and without the environment's settings.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part of it, and fails by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Output};
