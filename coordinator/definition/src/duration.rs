@@ -24,7 +24,9 @@ pub fn from_value(value: &Value) -> Result<Millis, String> {
             let mut total = 0_u64;
             for (name, n) in map {
                 let Some((_, unit)) = UNITS.iter().find(|u| u.0 == name) else {
-                    return Err(format!("`{name}` is not a unit of a duration; use days, hours, minutes, seconds or milliseconds"));
+                    return Err(format!(
+                        "`{name}` is not a unit of a duration; use days, hours, minutes, seconds or milliseconds"
+                    ));
                 };
                 let Some(n) = n.as_u64() else {
                     return Err(format!("`{name}` must be a whole number from 0 on, not {n}"));
@@ -33,9 +35,9 @@ pub fn from_value(value: &Value) -> Result<Millis, String> {
             }
             bounded(total)
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
-            Err(format!("{value} is not a duration; use ISO 8601 text such as `PT30S` or an object such as `seconds: 30`"))
-        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Err(format!(
+            "{value} is not a duration; use ISO 8601 text such as `PT30S` or an object such as `seconds: 30`"
+        )),
     }
 }
 
@@ -91,8 +93,19 @@ mod tests {
     #[test]
     fn what_has_no_fixed_length_or_no_sense_is_refused() {
         for value in [
-            json!("P1M"), json!("P1Y"), json!("-PT1S"), json!("30s"), json!("PT"), json!(""), json!({}), json!(5),
-            json!({"weeks": 1}), json!({"seconds": -1}), json!({"seconds": 1.5}), json!({"days": 99_999}), json!(null),
+            json!("P1M"),
+            json!("P1Y"),
+            json!("-PT1S"),
+            json!("30s"),
+            json!("PT"),
+            json!(""),
+            json!({}),
+            json!(5),
+            json!({"weeks": 1}),
+            json!({"seconds": -1}),
+            json!({"seconds": 1.5}),
+            json!({"days": 99_999}),
+            json!(null),
             json!("P99999999D"),
         ] {
             assert!(from_value(&value).is_err(), "{value}");

@@ -53,10 +53,7 @@ fn cut(text: &str) -> String {
 struct Nothing;
 
 impl jsonschema::Retrieve for Nothing {
-    fn retrieve(
-        &self,
-        uri: &jsonschema::Uri<String>,
-    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+    fn retrieve(&self, uri: &jsonschema::Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
         Err(format!("not supported yet: references to other documents ({uri}); write the schema inline").into())
     }
 }

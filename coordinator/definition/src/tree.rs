@@ -198,6 +198,10 @@ impl Builder<'_> {
         });
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the parser may add events; what it says beyond values is presentation"
+    )]
     fn read(&mut self) -> Result<(), ()> {
         let mut documents = 0;
         for next in Parser::new_from_str(self.source) {
@@ -206,7 +210,13 @@ impl Builder<'_> {
                 Err(e) => {
                     let offset = e.marker().byte_offset().unwrap_or(0).min(self.source.len());
                     let help = "check indentation, quotes and brackets around this place";
-                    self.report("syntax", (offset, 0), &Pointer::default(), format!("not valid YAML: {}", e.info()), help);
+                    self.report(
+                        "syntax",
+                        (offset, 0),
+                        &Pointer::default(),
+                        format!("not valid YAML: {}", e.info()),
+                        help,
+                    );
                     return Err(());
                 }
             };
@@ -217,7 +227,13 @@ impl Builder<'_> {
                     documents += 1;
                     if documents > 1 {
                         let help = "put each definition into a file of its own";
-                        self.report("syntax", span, &Pointer::default(), "the file holds a second document".into(), help);
+                        self.report(
+                            "syntax",
+                            span,
+                            &Pointer::default(),
+                            "the file holds a second document".into(),
+                            help,
+                        );
                         return Err(());
                     }
                 }
@@ -239,7 +255,6 @@ impl Builder<'_> {
                     let tree = Tree { span, ..target.moved(&at) };
                     self.add(tree, 0)?;
                 }
-                // the enum may grow: what it says beyond values is presentation
                 _ => {}
             }
         }
@@ -294,7 +309,14 @@ impl Builder<'_> {
         self.add(tree, anchor)
     }
 
-    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&str>, span: Span, anchor: usize) -> Result<(), ()> {
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Option<&str>,
+        span: Span,
+        anchor: usize,
+    ) -> Result<(), ()> {
         self.count(1, self.open.len() + 1, span)?;
         if self.wants_key() {
             return self.key(text, span);
@@ -302,12 +324,11 @@ impl Builder<'_> {
         let at = self.place();
         let kind = match (style, tag) {
             (_, Some("!!str")) => Kind::Text(text.into()),
-            (ScalarStyle::Plain, None | Some("!!null" | "!!bool" | "!!int" | "!!float")) => {
-                resolve(text).unwrap_or_else(|message| {
+            (ScalarStyle::Plain, None | Some("!!null" | "!!bool" | "!!int" | "!!float")) => resolve(text)
+                .unwrap_or_else(|message| {
                     self.report("number", span, &at, message, "put it into quotes to keep it as text");
                     Kind::Null
-                })
-            }
+                }),
             (_, None) => Kind::Text(text.into()),
             (_, Some(tag)) => {
                 self.report("syntax", span, &at, format!("the tag `{tag}` has no meaning here"), "remove it");
@@ -387,7 +408,9 @@ fn resolve(text: &str) -> Result<Kind, String> {
     } else {
         return Ok(Kind::Text(text.into()));
     };
-    number.map(Kind::Number).ok_or_else(|| format!("the number {} cannot be kept exactly", text.chars().take(60).collect::<String>()))
+    number
+        .map(Kind::Number)
+        .ok_or_else(|| format!("the number {} cannot be kept exactly", text.chars().take(60).collect::<String>()))
 }
 
 /// `[0-9]*(\.[0-9]*)?([eE][-+]?[0-9]+)?` with at least one digit before the exponent.

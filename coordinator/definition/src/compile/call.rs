@@ -42,7 +42,13 @@ impl<'a, 't> Compiler<'a, 't> {
                     Some(text) => match PoolName::new(&text.text) {
                         Ok(pool) => hints.pool = Some(pool),
                         Err(e) => {
-                            reader.error("name", tree.span, &tree.at, e.to_string(), "name a pool of workers, for instance `default`");
+                            reader.error(
+                                "name",
+                                tree.span,
+                                &tree.at,
+                                e.to_string(),
+                                "name a pool of workers, for instance `default`",
+                            );
                             fine = false;
                         }
                     },
@@ -64,7 +70,8 @@ impl<'a, 't> Compiler<'a, 't> {
                 }
                 "concurrency" if is_for => {
                     let n = reader.integer(tree, "`concurrency`");
-                    hints.concurrency = n.and_then(|n| u32::try_from(n).ok()).filter(|n| (1..=TOKENS_MAX as u32).contains(n));
+                    hints.concurrency =
+                        n.and_then(|n| u32::try_from(n).ok()).filter(|n| (1..=TOKENS_MAX as u32).contains(n));
                     if hints.concurrency.is_none() {
                         fine = false;
                         if let Some(n) = n {
@@ -76,7 +83,13 @@ impl<'a, 't> Compiler<'a, 't> {
                 }
                 "pool" | "priority" => {
                     let help = "put it on a task with `call`";
-                    reader.warn("no-effect", entry.key_span, &tree.at, format!("`{}` has no effect here", entry.key), help);
+                    reader.warn(
+                        "no-effect",
+                        entry.key_span,
+                        &tree.at,
+                        format!("`{}` has no effect here", entry.key),
+                        help,
+                    );
                 }
                 "concurrency" => {
                     let help = "put it on a task with `for`";
@@ -142,7 +155,13 @@ impl<'a, 't> Compiler<'a, 't> {
     ) -> Option<NodeKind> {
         if self.functions.contains(&key) {
             let message = format!("function `{key}` calls itself");
-            self.reader.error("recursion", name.span, &name.at, message, "use `for`, or `then` back to an earlier task");
+            self.reader.error(
+                "recursion",
+                name.span,
+                &name.at,
+                message,
+                "use `for`, or `then` back to an earlier task",
+            );
             return None;
         }
         let with = match with {
@@ -170,12 +189,12 @@ impl<'a, 't> Compiler<'a, 't> {
             AuthenticationRef::Named(name) => {
                 let uses = self.uses;
                 let found = uses.authentications.get(&*name.text);
-                let found = self.named(name, "authentication policy", "authentications", found, uses.authentications.keys());
+                let found =
+                    self.named(name, "authentication policy", "authentications", found, uses.authentications.keys());
                 found.and_then(|policy| self.authentication(policy))
             }
         });
-        let rest: Vec<_> =
-            http.rest.iter().map(|(k, t)| Some(((*k).to_owned(), self.template(t, false)?))).collect();
+        let rest: Vec<_> = http.rest.iter().map(|(k, t)| Some(((*k).to_owned(), self.template(t, false)?))).collect();
         let endpoint = match all(authentication)? {
             None => uri??,
             Some(policy) => object(vec![("uri".into(), uri??), ("authentication".into(), policy)]),

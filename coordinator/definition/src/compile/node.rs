@@ -101,7 +101,14 @@ impl<'a, 't> Compiler<'a, 't> {
         }
     }
 
-    fn for_(&mut self, task: &'a Task<'t>, model: &'a For<'t>, hints: Hints, id: NodeId, path: &str) -> Option<NodeKind> {
+    fn for_(
+        &mut self,
+        task: &'a Task<'t>,
+        model: &'a For<'t>,
+        hints: Hints,
+        id: NodeId,
+        path: &str,
+    ) -> Option<NodeKind> {
         let each: Arc<str> = model.each.as_ref().map_or_else(|| Arc::from("item"), shared);
         let at: Arc<str> = model.at.as_ref().map_or_else(|| Arc::from("index"), shared);
         let items = model.items.and_then(|t| self.template(t, true));

@@ -18,10 +18,8 @@ use crate::schema::Schema;
 use crate::tree::Tree;
 
 /// Other prefixes under which the standard's error types are written; the standard was renamed.
-const OTHER_PREFIXES: [&str; 2] = [
-    "https://open-workflow-specification.org/spec/1.0.0/errors/",
-    "https://serverlessworkflow.io/dsl/errors/types/",
-];
+const OTHER_PREFIXES: [&str; 2] =
+    ["https://open-workflow-specification.org/spec/1.0.0/errors/", "https://serverlessworkflow.io/dsl/errors/types/"];
 
 impl<'a, 't> Compiler<'a, 't> {
     pub(super) fn flow(&mut self, flow: &Flow<'t>) -> Option<DataFlow> {
@@ -42,7 +40,8 @@ impl<'a, 't> Compiler<'a, 't> {
             TimeoutRef::Inline(after) => self.duration(after),
             TimeoutRef::Named(name) => {
                 let uses = self.uses;
-                let found = self.named(name, "timeout", "timeouts", uses.timeouts.get(&*name.text), uses.timeouts.keys());
+                let found =
+                    self.named(name, "timeout", "timeouts", uses.timeouts.get(&*name.text), uses.timeouts.keys());
                 found.and_then(|after| self.duration(after))
             }
         }
@@ -119,10 +118,10 @@ impl<'a, 't> Compiler<'a, 't> {
     fn jitter(&mut self, from: &Tree, to: &Tree) -> Option<(DurationSpec, DurationSpec)> {
         let (a, b) = (self.duration(from), self.duration(to));
         let (a, b) = (a?, b?);
-        if let (DurationSpec::Const(a), DurationSpec::Const(b)) = (&a, &b) {
-            if a > b {
-                self.reader.error("duration", to.span, &to.at, "`to` is shorter than `from`", "swap them");
-            }
+        if let (DurationSpec::Const(a), DurationSpec::Const(b)) = (&a, &b)
+            && a > b
+        {
+            self.reader.error("duration", to.span, &to.at, "`to` is shorter than `from`", "swap them");
         }
         Some((a, b))
     }

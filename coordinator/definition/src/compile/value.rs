@@ -110,7 +110,8 @@ impl Compiler<'_, '_> {
                 Some(if constant { Template::Const(Arc::new(tree.to_json())) } else { Template::Array(parts) })
             }
             Kind::Map(entries) => {
-                let parts: Vec<_> = entries.iter().map(|e| Some((e.key.to_string(), self.template(&e.value, false)?))).collect();
+                let parts: Vec<_> =
+                    entries.iter().map(|e| Some((e.key.to_string(), self.template(&e.value, false)?))).collect();
                 let parts: Vec<(String, Template)> = parts.into_iter().collect::<Option<_>>()?;
                 Some(object(parts))
             }
@@ -128,7 +129,9 @@ impl Compiler<'_, '_> {
         } else if !t.contains(char::is_whitespace)
             && (t.strip_prefix('.').is_some_and(word)
                 || t.strip_prefix('$').is_some_and(|r| {
-                    self.known().iter().any(|k| r == &**k || r.strip_prefix(&**k).is_some_and(|r| r.starts_with(['.', '['])))
+                    self.known()
+                        .iter()
+                        .any(|k| r == &**k || r.strip_prefix(&**k).is_some_and(|r| r.starts_with(['.', '['])))
                 }))
         {
             let message = format!("`{t}` is text here, not an expression");
@@ -137,11 +140,11 @@ impl Compiler<'_, '_> {
     }
 
     pub(super) fn duration(&mut self, tree: &Tree) -> Option<DurationSpec> {
-        if let Kind::Text(text) = &tree.kind {
-            if let Some(inside) = expression_inside(text) {
-                let text = Text { text: text.clone(), span: tree.span, at: tree.at.clone() };
-                return self.expression(&text, inside).map(|e| DurationSpec::Template(Template::Expr(e)));
-            }
+        if let Kind::Text(text) = &tree.kind
+            && let Some(inside) = expression_inside(text)
+        {
+            let text = Text { text: text.clone(), span: tree.span, at: tree.at.clone() };
+            return self.expression(&text, inside).map(|e| DurationSpec::Template(Template::Expr(e)));
         }
         match duration::from_value(&tree.to_json()) {
             Ok(ms) => Some(DurationSpec::Const(ms)),

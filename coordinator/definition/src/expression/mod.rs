@@ -111,10 +111,10 @@ impl Expression {
         let bare = |name: &String| Arc::<str>::from(name.trim_start_matches('$'));
         Ok(match Plain::of(&term) {
             Some(plain) => {
-                if let Plain::Path { root: path::Root::Variable(name), .. } = &plain {
-                    if !known.contains(&&**name) {
-                        return Err(syntax::unknown_variable(text, &format!("${name}"), known));
-                    }
+                if let Plain::Path { root: path::Root::Variable(name), .. } = &plain
+                    && !known.contains(&&**name)
+                {
+                    return Err(syntax::unknown_variable(text, &format!("${name}"), known));
                 }
                 Program::Plain(plain)
             }
@@ -123,6 +123,21 @@ impl Expression {
                 Program::Filter { filter, vars: vars.iter().map(bare).collect() }
             }
         })
+    }
+
+    /// The same expression with the interpreter, plain or not.
+    #[cfg(test)]
+    fn interpreted(text: &str, known: &[&str]) -> Result<Self, ExpressionMistake> {
+        let arena = syntax::Arena::default();
+        let vars: Vec<String> = known.iter().map(|k| format!("${k}")).collect();
+        let filter = syntax::link(text, syntax::parse(text)?, &arena, &vars, known, false)?;
+        let vars = known.iter().map(|k| Arc::from(*k)).collect();
+        Ok(Self { source: text.into(), program: Arc::new(Program::Filter { filter, vars }) })
+    }
+
+    #[cfg(test)]
+    fn is_plain(&self) -> bool {
+        matches!(&*self.program, Program::Plain(_))
     }
 
     /// The value that it gives; the first, where it gives several.

@@ -41,16 +41,11 @@ impl Num {
         }
     }
 
-    fn both(
-        self,
-        other: Self,
-        exact: fn(i128, i128) -> Option<i128>,
-        close: fn(f64, f64) -> f64,
-    ) -> Self {
-        if let (Self::Int(x), Self::Int(y)) = (self, other) {
-            if let Some(z) = exact(x, y) {
-                return Self::Int(z);
-            }
+    fn both(self, other: Self, exact: fn(i128, i128) -> Option<i128>, close: fn(f64, f64) -> f64) -> Self {
+        if let (Self::Int(x), Self::Int(y)) = (self, other)
+            && let Some(z) = exact(x, y)
+        {
+            return Self::Int(z);
         }
         Self::float(close(self.as_f64(), other.as_f64()))
     }
@@ -93,9 +88,7 @@ impl Num {
             (Self::Int(x), Self::Int(y)) => x.cmp(&y),
             (Self::Int(x), Self::Float(y)) => int_to_float(x, y),
             (Self::Float(x), Self::Int(y)) => int_to_float(y, x).reverse(),
-            (Self::Float(x), Self::Float(y)) => {
-                x.partial_cmp(&y).unwrap_or_else(|| y.is_nan().cmp(&x.is_nan()))
-            }
+            (Self::Float(x), Self::Float(y)) => x.partial_cmp(&y).unwrap_or_else(|| y.is_nan().cmp(&x.is_nan())),
         }
     }
 

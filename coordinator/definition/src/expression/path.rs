@@ -119,11 +119,25 @@ impl Key {
         match term {
             Term::Str(None, parts) => text(parts).map(Self::Field),
             Term::Num(n) => n.parse().ok().map(Self::Item),
-            Term::Neg(n) => match &**n {
-                Term::Num(n) => n.parse::<i64>().ok().map(|i| Self::Item(-i)),
-                _ => None,
+            Term::Neg(n) => match Self::of(n)? {
+                Self::Item(i) => Some(Self::Item(-i)),
+                Self::Field(_) => None,
             },
-            _ => None,
+            Term::Id
+            | Term::Recurse
+            | Term::Str(Some(_), _)
+            | Term::Arr(_)
+            | Term::Obj(_)
+            | Term::BinOp(..)
+            | Term::Label(..)
+            | Term::Break(_)
+            | Term::Fold(..)
+            | Term::TryCatch(..)
+            | Term::IfThenElse(..)
+            | Term::Def(..)
+            | Term::Call(..)
+            | Term::Var(_)
+            | Term::Path(..) => None,
         }
     }
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use jaq_core::compile::Undefined;
+pub(super) use jaq_core::load::Arena;
 use jaq_core::load::lex::{Lexer, StrPart, Token};
 use jaq_core::load::parse::{BinaryOp, Def, Parser, Pattern, Term};
-pub(super) use jaq_core::load::Arena;
 use jaq_core::load::{File, Loader};
 use jaq_core::path::Part;
 
@@ -52,7 +52,11 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, ExpressionMistake> {
     Parser::new(&tokens).parse(|p| p.term()).map_err(|errors| match errors.into_iter().next() {
         Some((expect, found)) => {
             let found = Token::opt_as_str(found, code);
-            let got = if found.is_empty() { "the end".to_owned() } else { format!("`{}`", found.chars().take(20).collect::<String>()) };
+            let got = if found.is_empty() {
+                "the end".to_owned()
+            } else {
+                format!("`{}`", found.chars().take(20).collect::<String>())
+            };
             syntax(format!("{} expected, but found {got}", expect.as_str()), whole(found))
         }
         None => syntax("not an expression".into(), (0, code.len())),
@@ -103,12 +107,10 @@ fn nesting(code: &str) -> usize {
     while let Some(c) = chars.next() {
         if in_text {
             match c {
-                '\\' => {
-                    if chars.next() == Some('(') {
-                        in_text = false;
-                        open.push(Open { levels: 1, close: '"' });
-                        sum += 1;
-                    }
+                '\\' if chars.next() == Some('(') => {
+                    in_text = false;
+                    open.push(Open { levels: 1, close: '"' });
+                    sum += 1;
                 }
                 '"' => in_text = false,
                 _ => {}
@@ -134,11 +136,11 @@ fn nesting(code: &str) -> usize {
                 sum += 1;
             }
             ')' | ']' | '}' => {
-                if open.len() > 1 {
-                    if let Some(closed) = open.pop() {
-                        sum -= closed.levels;
-                        in_text = closed.close == '"';
-                    }
+                if open.len() > 1
+                    && let Some(closed) = open.pop()
+                {
+                    sum -= closed.levels;
+                    in_text = closed.close == '"';
                 }
                 deepen(&mut open, &mut sum, |o| o.levels += 1);
             }
@@ -310,9 +312,8 @@ pub(super) fn link<'s>(
     let modules = Loader::new(prelude)
         .load(arena, File { code: "__main", path: () })
         .map_err(|_| syntax("not an expression".into(), (0, code.len())))?;
-    let compiler = jaq_core::Compiler::<_, Lang>::default()
-        .with_funs(natives())
-        .with_global_vars(vars.iter().map(String::as_str));
+    let compiler =
+        jaq_core::Compiler::<_, Lang>::default().with_funs(natives()).with_global_vars(vars.iter().map(String::as_str));
     compiler.compile(modules).map_err(|errors| {
         let first = errors.into_iter().flat_map(|(_, e)| e).next();
         match first {
@@ -323,6 +324,7 @@ pub(super) fn link<'s>(
     })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "jaq may add kinds of symbols")]
 fn undefined(code: &str, name: &str, what: &Undefined) -> ExpressionMistake {
     let span = span_of(code, name);
     match what {
@@ -330,7 +332,8 @@ fn undefined(code: &str, name: &str, what: &Undefined) -> ExpressionMistake {
         Undefined::Filter(n) => {
             let mut mistake = unknown(code, name, span);
             if mistake.code == "expression-unknown" {
-                mistake.message = format!("there is no function `{name}` with {n} argument{}", if *n == 1 { "" } else { "s" });
+                mistake.message =
+                    format!("there is no function `{name}` with {n} argument{}", if *n == 1 { "" } else { "s" });
             }
             mistake
         }

@@ -20,7 +20,8 @@ fn eval(text: &str, input: &Value) -> Result<Value, ExpressionError> {
 
 #[test]
 fn ordinary_expressions_give_what_jq_gives() {
-    let input = json!({"a": {"b": [10, 20, 30]}, "name": "Ä ö", "big": 9_007_199_254_740_993_i64, "huge": u64::MAX, "f": 3.0});
+    let input =
+        json!({"a": {"b": [10, 20, 30]}, "name": "Ä ö", "big": 9_007_199_254_740_993_i64, "huge": u64::MAX, "f": 3.0});
     for (text, expected) in [
         (".", input.clone()),
         (".a.b[1]", json!(20)),
@@ -118,7 +119,7 @@ fn a_blow_up_ends_with_a_limit() {
         "[.. |= [., .]] | last(repeat(.))",
         "def f: try f; f",
         "def f: [f]; f",
-        "null | def f: (.a | f) |= 1; f",
+        "null | def f: .a | f; f |= 1",
         "null | path(def f: .a | f; f)",
         "label $out | last(repeat(1))",
         "[range(200000)] | sort_by(-.) | group_by(. % 1000) | map(tojson) | join(\"\") * 100",
@@ -129,5 +130,180 @@ fn a_blow_up_ends_with_a_limit() {
             panic!("{text}: {:?} after {:?}", got.map(|g| g.map(|v| v.to_string().len())), begin.elapsed());
         };
         println!("{:>8.1?} {text}", begin.elapsed());
+    }
+}
+
+/// Texts that go `n` levels deep in one way each.
+fn deep(n: usize) -> Vec<String> {
+    let around = |open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(n), close.repeat(n));
+    vec![
+        around("(", "1", ")"),
+        around("[", "1", "]"),
+        around("{a: ", "1", "}"),
+        around("-", "1", ""),
+        around("1 + ", "1", ""),
+        around("1, ", "1", ""),
+        around("1 | ", "1", ""),
+        around(". as $x | ", "1", ""),
+        around("try ", "1", ""),
+        around("if . then ", "1", " else 1 end"),
+        around("\"\\(", "1", ")\""),
+        around("def f: ", "1", "; f"),
+        around("def f: 1; ", "1", ""),
+        around("label $x | ", "1", ""),
+        around("reduce 1 as $x (1; ", "1", ")"),
+        around("first(", "1", ")"),
+        around("map(", "1", ")"),
+        around("walk(", "1", ")"),
+        around("[.[] | ", "1", "]"),
+        format!(".{}", "[0]".repeat(n)),
+        format!(".{}", ".a".repeat(n).trim_start_matches('.')),
+        format!(". as {}$x{} | 1", "[".repeat(n), "]".repeat(n)),
+        format!(".{}", "?".repeat(n)),
+        format!(". {}", "// 1 ".repeat(n)),
+        format!(". {}", "and true ".repeat(n)),
+        format!(".a {}", "|= (. ".repeat(n) + &")".repeat(n)),
+    ]
+}
+
+#[test]
+fn no_nesting_overflows_the_stack() {
+    let run = || {
+        let inputs = [json!(null), json!([[[[1]]]]), (0..120).fold(json!(1), |v, _| json!([v]))];
+        for n in [1, 10, 40, 60, 90, 120, 150, 199, 250, 5_000, 30_000] {
+            for text in deep(n) {
+                match Expression::compile(&text, KNOWN) {
+                    Ok(expression) => {
+                        for input in &inputs {
+                            drop(expression.evaluate(input, &variables()));
+                        }
+                    }
+                    Err(mistake) => {
+                        assert!(n > 10 || mistake.code != "expression-limit", "{n}: {}", &text[..40.min(text.len())]);
+                    }
+                }
+                assert!(n < 250 || Expression::compile(&text, KNOWN).is_err(), "{n}: {}", &text[..40]);
+            }
+        }
+    };
+    // as large as the threads of a runtime are; an overflow would end the process
+    std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn what_is_not_known_or_not_allowed_is_named_with_its_place() {
+    for (text, code, span, said) in [
+        ("$contxt.x", "expression-unknown", (0, 7), "did you mean `$context`"),
+        ("1 + $nope", "expression-unknown", (4, 5), "known here"),
+        (".a | lenght", "expression-unknown", (5, 6), "did you mean `length`"),
+        ("now", "expression-forbidden", (0, 3), "clock"),
+        ("[.a, env]", "expression-forbidden", (5, 3), "environment"),
+        ("input", "expression-forbidden", (0, 5), "one input"),
+        ("localtime", "expression-forbidden", (0, 9), "gmtime"),
+        ("__deep(1; .)", "expression-unknown", (0, 6), ""),
+        ("def __deep(a; b): 1; 1", "expression-forbidden", (0, 0), "reserved"),
+        (".a[", "expression-syntax", (2, 1), ""),
+        (".a +", "expression-syntax", (4, 0), ""),
+        ("", "expression-syntax", (0, 0), ""),
+        ("import \"x\" as x; .", "expression-syntax", (0, 6), ""),
+        ("$ENV.HOME", "expression-unknown", (0, 4), ""),
+    ] {
+        let mistake = Expression::compile(text, KNOWN).expect_err(text);
+        assert_eq!((mistake.code, mistake.span), (code, span), "{text}: {mistake:?}");
+        assert!(mistake.help.contains(said), "{text}: {mistake:?}");
+    }
+}
+
+#[test]
+fn conditions_hold_as_in_jq() {
+    let vars = variables();
+    let holds = |text: &str, input: Value| Expression::compile(text, KNOWN).unwrap().holds(&input, &vars);
+    assert_eq!(holds(".a", json!({"a": 0})), Ok(true));
+    assert_eq!(holds(".a", json!({"a": null})), Ok(false));
+    assert_eq!(holds(".a == 1", json!({"a": 1.0})), Ok(true));
+    assert_eq!(holds("empty", json!(1)), Ok(false));
+    assert!(holds(".a", json!([])).is_err());
+    let empty = Expression::compile("empty", KNOWN).unwrap().evaluate(&json!(1), &vars);
+    assert!(matches!(empty, Err(ExpressionError::Empty { .. })));
+}
+
+#[test]
+fn places_in_a_uri_are_filled_and_encoded() {
+    let fill = |template: &str, input: Value| {
+        Expression::uri_template(template).unwrap().unwrap().evaluate(&input, &Variables::default())
+    };
+    let input = json!({"id": "a/b ä", "n": 7, "deep": {"x": true}});
+    assert_eq!(fill("https://h/{id}?n={n}", input.clone()), Ok(json!("https://h/a%2Fb%20%C3%A4?n=7")));
+    assert_eq!(fill("{deep.x}/z", input.clone()), Ok(json!("true/z")));
+    assert!(fill("https://h/{no}", input).unwrap_err().to_string().contains("\"no\""));
+    assert!(Expression::uri_template("https://h/x").unwrap().is_none());
+    for bad in ["https://h/{", "https://h/}", "https://h/{a b}", "https://h/{}", "https://h/{+a}", "https://h/{?q}"] {
+        assert!(Expression::uri_template(bad).is_err(), "{bad}");
+    }
+}
+
+mod fast_way {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::{Expression, KNOWN, Variables};
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-1e6..1e6).prop_map(|f: f64| Value::from(f.trunc())),
+            any::<f64>().prop_map(Value::from),
+            ".{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec(("[abc]", inner), 0..4)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        let step = prop_oneof![
+            "[abc]".prop_map(|k| format!(".{k}")),
+            "[abc]".prop_map(|k| format!(".[\"{k}\"]")),
+            (-3_i64..4).prop_map(|i| format!(".[{i}]")),
+        ];
+        let root = prop_oneof![Just("."), Just("$input"), Just("$context"), Just("$item")];
+        (root, prop::collection::vec(step, 0..4), any::<bool>()).prop_map(|(root, steps, piped)| {
+            let rest = steps.concat();
+            match (root, piped) {
+                (".", false) if rest.is_empty() => ".".into(),
+                (".", false) => rest,
+                (root, false) => format!("{root}{rest}"),
+                (root, true) => format!("{root} | .{rest}").replace("..", "."),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn gives_what_the_interpreter_gives(text in path(), input in json(), other in json()) {
+            let vars = Variables(vec![("input".into(), other.clone().into()), ("context".into(), input.clone().into())]);
+            let plain = Expression::compile(&text, KNOWN).unwrap();
+            prop_assert!(plain.is_plain(), "{text} takes the slow way");
+            let slow = Expression::interpreted(&text, KNOWN).unwrap();
+            let (fast, slow) = (plain.evaluate(&input, &vars), slow.evaluate(&input, &vars));
+            match (fast, slow) {
+                (Ok(fast), Ok(slow)) => prop_assert_eq!(fast.to_string(), slow.to_string(), "{}", text),
+                (fast, slow) => prop_assert!(fast.is_err() && slow.is_err(), "{text}: {fast:?} {slow:?}"),
+            }
+        }
+
+        #[test]
+        fn values_survive_the_interpreter(value in json()) {
+            let identity = Expression::compile("[.] | .[0]", KNOWN).unwrap();
+            let got = identity.evaluate(&value, &Variables::default()).unwrap();
+            prop_assert_eq!(got.to_string(), value.to_string());
+        }
     }
 }

@@ -17,15 +17,27 @@ pub(super) fn expression_of(template: &str) -> Result<Option<String>, Expression
     let mut rest = template;
     while let Some((literal, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else {
-            return Err(wrong("a `{` in the URI is not closed".into(), "write `{name}`, or `%7B` for the character itself"));
+            return Err(wrong(
+                "a `{` in the URI is not closed".into(),
+                "write `{name}`, or `%7B` for the character itself",
+            ));
         };
-        if name.starts_with(['+', '#', '.', '/', ';', '?', '&', '=', ',', '!', '@', '|']) || name.contains([',', ':', '*']) {
+        if name.starts_with(['+', '#', '.', '/', ';', '?', '&', '=', ',', '!', '@', '|'])
+            || name.contains([',', ':', '*'])
+        {
             let message = format!("not supported yet: `{{{name}}}` in a URI");
-            return Err(ExpressionMistake { code: "unsupported", ..wrong(message, "use `{name}`, or an expression `${ … }`") });
+            return Err(ExpressionMistake {
+                code: "unsupported",
+                ..wrong(message, "use `{name}`, or an expression `${ … }`")
+            });
         }
-        let fine = !name.is_empty() && name.split('.').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+        let fine = !name.is_empty()
+            && name.split('.').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
         if !fine {
-            return Err(wrong(format!("`{{{name}}}` in the URI is not a name"), "write the name of a field of the task's input"));
+            return Err(wrong(
+                format!("`{{{name}}}` in the URI is not a name"),
+                "write the name of a field of the task's input",
+            ));
         }
         if literal.contains('}') {
             break;

@@ -29,7 +29,8 @@ pub(crate) struct Authentication<'t> {
 impl<'t> Http<'t> {
     pub(crate) fn read(reader: &Reader<'_>, tree: &'t Tree) -> Option<Self> {
         let mut fields = reader.object(tree, "`with` of `call: http`")?;
-        let method = fields.need("method", reader).filter(|t| reader.text(t, "`method`").is_some_and(|m| is_method(reader, &m)));
+        let method =
+            fields.need("method", reader).filter(|t| reader.text(t, "`method`").is_some_and(|m| is_method(reader, &m)));
         let endpoint = fields.need("endpoint", reader);
         let mut rest = Vec::new();
         for key in ["headers", "query"] {
@@ -124,7 +125,13 @@ impl<'t> Authentication<'t> {
         fields.finish(reader);
         let (kind, body) = match (basic, bearer) {
             (Some(_), Some((_, second))) => {
-                reader.error("wrong-type", second.span, &second.at, "an authentication policy has one kind", "remove the other");
+                reader.error(
+                    "wrong-type",
+                    second.span,
+                    &second.at,
+                    "an authentication policy has one kind",
+                    "remove the other",
+                );
                 return None;
             }
             (Some(one), None) | (None, Some(one)) => one,
@@ -149,10 +156,10 @@ impl<'t> Authentication<'t> {
         let keys: &[&'static str] = if kind == "basic" { &["username", "password"] } else { &["token"] };
         let mut found = Vec::new();
         for key in keys {
-            if let Some(value) = fields.need(key, reader) {
-                if reader.text(value, "a part of an authentication policy").is_some() {
-                    found.push((*key, value));
-                }
+            if let Some(value) = fields.need(key, reader)
+                && reader.text(value, "a part of an authentication policy").is_some()
+            {
+                found.push((*key, value));
             }
         }
         fields.finish(reader);

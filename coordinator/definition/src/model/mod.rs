@@ -68,10 +68,10 @@ impl<'t> Workflow<'t> {
 
 fn read_evaluate(reader: &Reader<'_>, tree: &Tree) {
     let Some(mut fields) = reader.object(tree, "`evaluate`") else { return };
-    if let Some(language) = fields.take("language").and_then(|t| reader.text(t, "`language`")) {
-        if &*language.text != "jq" {
-            reader.unsupported(&format!("expressions in `{}`", language.text), language.span, &language.at);
-        }
+    if let Some(language) = fields.take("language").and_then(|t| reader.text(t, "`language`"))
+        && &*language.text != "jq"
+    {
+        reader.unsupported(&format!("expressions in `{}`", language.text), language.span, &language.at);
     }
     if let Some(mode) = fields.take("mode").and_then(|t| reader.text(t, "`mode`")) {
         match &*mode.text {
@@ -88,12 +88,16 @@ fn read_evaluate(reader: &Reader<'_>, tree: &Tree) {
 impl<'t> Document<'t> {
     fn read(reader: &Reader<'_>, tree: &'t Tree) -> Option<Self> {
         let mut fields = reader.object(tree, "`document`")?;
-        let dsl = fields.need("dsl", reader).and_then(|t| reader.text(t, "`dsl`")).filter(|t| semantic(reader, t, "`dsl`"));
+        let dsl =
+            fields.need("dsl", reader).and_then(|t| reader.text(t, "`dsl`")).filter(|t| semantic(reader, t, "`dsl`"));
         if let Some(dsl) = dsl.filter(|d| !d.text.starts_with("1.0.")) {
             reader.unsupported(&format!("version {} of the language; use 1.0.3", dsl.text), dsl.span, &dsl.at);
         }
         let mut name = |key: &'static str| {
-            fields.need(key, reader).and_then(|t| reader.text(t, &format!("`{key}`"))).filter(|t| host_name(reader, t, key))
+            fields
+                .need(key, reader)
+                .and_then(|t| reader.text(t, &format!("`{key}`")))
+                .filter(|t| host_name(reader, t, key))
         };
         let (namespace, name) = (name("namespace"), name("name"));
         let version = fields.need("version", reader).and_then(|t| reader.text(t, "`version`"));
@@ -140,7 +144,13 @@ fn semantic(reader: &Reader<'_>, text: &Text, what: &str) -> bool {
         && build.is_none_or(|b| b.split('.').all(word));
     if !fine {
         let help = "write three numbers with dots, for instance `1.0.0`";
-        reader.error("version", text.span, &text.at, format!("{what} is not a semantic version: `{}`", text.text), help);
+        reader.error(
+            "version",
+            text.span,
+            &text.at,
+            format!("{what} is not a semantic version: `{}`", text.text),
+            help,
+        );
     }
     fine
 }

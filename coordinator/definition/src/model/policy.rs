@@ -51,10 +51,11 @@ fn shape<'t>(reader: &Reader<'_>, tree: &'t Tree, what: &'static str, key: &'sta
 /// The inline document of a schema.
 fn schema<'t>(reader: &Reader<'_>, tree: &'t Tree) -> Option<&'t Tree> {
     let mut fields = reader.object(tree, "`schema`")?;
-    if let Some(format) = fields.take("format").and_then(|t| reader.text(t, "`format`")) {
-        if &*format.text != "json" && !format.text.starts_with("json:") {
-            reader.unsupported(&format!("schema format `{}`", format.text), format.span, &format.at);
-        }
+    if let Some(format) = fields.take("format").and_then(|t| reader.text(t, "`format`"))
+        && &*format.text != "json"
+        && !format.text.starts_with("json:")
+    {
+        reader.unsupported(&format!("schema format `{}`", format.text), format.span, &format.at);
     }
     let document = fields.take("document");
     match (document, fields.entry("resource")) {
@@ -63,10 +64,20 @@ fn schema<'t>(reader: &Reader<'_>, tree: &'t Tree) -> Option<&'t Tree> {
             reader.error("wrong-type", resource.key_span, &resource.value.at, message, "remove one of them");
         }
         (None, Some(resource)) => {
-            reader.unsupported("schema resource; write the schema inline as `document`", resource.key_span, &resource.value.at);
+            reader.unsupported(
+                "schema resource; write the schema inline as `document`",
+                resource.key_span,
+                &resource.value.at,
+            );
         }
         (None, None) => {
-            reader.error("missing-key", tree.span, &tree.at, "`schema` needs `document`", "add `document:` with the JSON Schema");
+            reader.error(
+                "missing-key",
+                tree.span,
+                &tree.at,
+                "`schema` needs `document`",
+                "add `document:` with the JSON Schema",
+            );
         }
         (Some(_), None) => {}
     }
@@ -212,11 +223,8 @@ fn backoff(reader: &Reader<'_>, tree: &Tree) -> Option<Backoff> {
     /// What an exponential delay is multiplied with, unless said.
     const FACTOR: f64 = 2.0;
     let mut fields = reader.object(tree, "`backoff`")?;
-    let kinds = [
-        ("constant", Backoff::Constant),
-        ("linear", Backoff::Linear),
-        ("exponential", Backoff::Exponential(FACTOR)),
-    ];
+    let kinds =
+        [("constant", Backoff::Constant), ("linear", Backoff::Linear), ("exponential", Backoff::Exponential(FACTOR))];
     let given: Vec<_> = kinds.into_iter().filter_map(|(key, kind)| Some((key, kind, fields.take(key)?))).collect();
     fields.finish(reader);
     let [(key, kind, body)] = given.as_slice() else {
@@ -232,7 +240,13 @@ fn backoff(reader: &Reader<'_>, tree: &Tree) -> Option<Backoff> {
                 Some(factor) => kind = Backoff::Exponential(factor),
                 None => {
                     let message = "`factor` must be at least 1";
-                    reader.error("retry-limit", entry.value.span, &entry.value.at, message, "use `constant: {}` for equal delays");
+                    reader.error(
+                        "retry-limit",
+                        entry.value.span,
+                        &entry.value.at,
+                        message,
+                        "use `constant: {}` for equal delays",
+                    );
                 }
             },
             _ => reader.unsupported(&format!("backoff.{key}.{}", entry.key), entry.key_span, &entry.value.at),
@@ -288,7 +302,9 @@ pub(crate) fn error_fields<'t>(reader: &Reader<'_>, fields: &mut Fields<'t>) -> 
 pub(crate) fn uri(reader: &Reader<'_>, text: &Text, what: &str) -> bool {
     let is_expression = super::expression_inside(&text.text).is_some();
     let fine = is_expression
-        || (!text.text.is_empty() && !text.text.contains(char::is_whitespace) && !text.text.trim_start().starts_with("${"));
+        || (!text.text.is_empty()
+            && !text.text.contains(char::is_whitespace)
+            && !text.text.trim_start().starts_with("${"));
     if !fine {
         let help = "write a URI without blanks, or an expression `${ … }`";
         reader.error("uri", text.span, &text.at, format!("{what} is not a URI"), help);

@@ -30,11 +30,25 @@ impl<'s> Reader<'s> {
         self.mistakes.into_inner()
     }
 
-    pub(crate) fn error(&self, code: &'static str, span: Span, at: &Pointer, message: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn error(
+        &self,
+        code: &'static str,
+        span: Span,
+        at: &Pointer,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.note(Severity::Error, code, span, at, message.into(), help.into());
     }
 
-    pub(crate) fn warn(&self, code: &'static str, span: Span, at: &Pointer, message: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn warn(
+        &self,
+        code: &'static str,
+        span: Span,
+        at: &Pointer,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.note(Severity::Warning, code, span, at, message.into(), help.into());
     }
 
@@ -118,7 +132,13 @@ impl<'s> Reader<'s> {
         match fields.entries {
             [one] => Some(one),
             [] => {
-                self.error("wrong-type", tree.span, &tree.at, format!("{what} is empty"), "write `name:` and what it is below");
+                self.error(
+                    "wrong-type",
+                    tree.span,
+                    &tree.at,
+                    format!("{what} is empty"),
+                    "write `name:` and what it is below",
+                );
                 None
             }
             [_, second, ..] => {

@@ -63,7 +63,8 @@ pub(crate) struct Catch<'t> {
 }
 
 /// The keys that say what a task does.
-const KINDS: [&str; 12] = ["call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait"];
+const KINDS: [&str; 12] =
+    ["call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait"];
 /// Calls of the standard that cannot be used yet.
 const CALLS_LATER: [&str; 5] = ["asyncapi", "grpc", "openapi", "a2a", "mcp"];
 /// Calls of ours that cannot be used yet.
@@ -126,10 +127,8 @@ impl<'t> Kinds<'t> {
 
 /// The key that says what the task does.
 fn which(reader: &Reader<'_>, fields: &Fields<'_>, name: &Text) -> Option<(&'static str, Span)> {
-    let mut given: Vec<(&'static str, Span)> = KINDS
-        .iter()
-        .filter_map(|k| fields.entries.iter().find(|e| &*e.key == *k).map(|e| (*k, e.key_span)))
-        .collect();
+    let mut given: Vec<(&'static str, Span)> =
+        KINDS.iter().filter_map(|k| fields.entries.iter().find(|e| &*e.key == *k).map(|e| (*k, e.key_span))).collect();
     if given.iter().any(|g| g.0 == "for") {
         // `do` belongs to `for`
         given.retain(|g| g.0 != "do");
@@ -141,7 +140,13 @@ fn which(reader: &Reader<'_>, fields: &Fields<'_>, name: &Text) -> Option<(&'sta
             match near {
                 Some((entry, kind)) => {
                     let message = format!("a task has no key `{}`", entry.key);
-                    reader.error("unknown-key", entry.key_span, &entry.value.at, message, format!("did you mean `{kind}`?"));
+                    reader.error(
+                        "unknown-key",
+                        entry.key_span,
+                        &entry.value.at,
+                        message,
+                        format!("did you mean `{kind}`?"),
+                    );
                 }
                 None => {
                     let message = format!("task `{}` does not say what to do", name.text);
@@ -153,7 +158,13 @@ fn which(reader: &Reader<'_>, fields: &Fields<'_>, name: &Text) -> Option<(&'sta
         }
         [first, second, ..] => {
             let message = format!("task `{}` has both `{}` and `{}`", name.text, first.0, second.0);
-            reader.error("two-in-one", second.1, &name.at, message, "make two tasks of it, each with a name of its own");
+            reader.error(
+                "two-in-one",
+                second.1,
+                &name.at,
+                message,
+                "make two tasks of it, each with a name of its own",
+            );
             None
         }
     }
@@ -229,7 +240,13 @@ fn for_<'t>(reader: &Reader<'_>, task: &mut Fields<'t>, tree: &'t Tree) -> Optio
             Kind::Map(_) => true,
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => {
                 let message = format!("an item of an inline list must be an object, not {}", item.noun());
-                reader.error("wrong-type", item.span, &item.at, message, "write the list as an expression: `${ [1, 2, 3] }`");
+                reader.error(
+                    "wrong-type",
+                    item.span,
+                    &item.at,
+                    message,
+                    "write the list as an expression: `${ [1, 2, 3] }`",
+                );
                 false
             }
         }),
