@@ -70,3 +70,8 @@ pub fn order_id(text: &str) -> Option<String> {
         (digits.len() == 7 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| format!("#W{digits}"))
     })
 }
+
+/// Compiles the worker that the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

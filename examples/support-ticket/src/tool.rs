@@ -21,7 +21,7 @@ pub struct Asked {
 pub struct Done {
     /// In one word.
     pub outcome: Outcome,
-    /// In one sentence, for the answer to the customer.
+    /// In one sentence, in the words of the answer to the customer.
     pub facts: String,
     /// The order that it is about.
     pub order: Option<String>,
@@ -80,10 +80,13 @@ impl Handler<Asked, Done> for Tool {
 /// [`StoreError`] when the store cannot be read or written; so for every tool.
 pub fn start_exchange(shop: &mut Shop<'_>, asked: &Asked) -> Result<Done, StoreError> {
     about_order(shop, asked, |shop, order| match order.status {
-        OrderStatus::Delivered => opened(shop, RequestKind::Exchange, asked, Some(&order), "An exchange was opened"),
-        OrderStatus::Pending | OrderStatus::Shipped | OrderStatus::Cancelled => {
-            Ok(not_possible(&order, "cannot be exchanged before it has arrived"))
+        OrderStatus::Delivered => {
+            opened(shop, RequestKind::Exchange, asked, Some(&order), "We have opened an exchange")
         }
+        OrderStatus::Pending | OrderStatus::Shipped => {
+            Ok(not_possible(&order, "can be exchanged once it is delivered"))
+        }
+        OrderStatus::Cancelled => Ok(not_possible(&order, "was called off before")),
     })
 }
 
@@ -93,10 +96,9 @@ pub fn start_exchange(shop: &mut Shop<'_>, asked: &Asked) -> Result<Done, StoreE
 /// See [`start_exchange`].
 pub fn start_return(shop: &mut Shop<'_>, asked: &Asked) -> Result<Done, StoreError> {
     about_order(shop, asked, |shop, order| match order.status {
-        OrderStatus::Delivered => opened(shop, RequestKind::Return, asked, Some(&order), "A return was opened"),
-        OrderStatus::Pending | OrderStatus::Shipped | OrderStatus::Cancelled => {
-            Ok(not_possible(&order, "cannot be returned before it has arrived"))
-        }
+        OrderStatus::Delivered => opened(shop, RequestKind::Return, asked, Some(&order), "We have opened a return"),
+        OrderStatus::Pending | OrderStatus::Shipped => Ok(not_possible(&order, "can be returned once it is delivered")),
+        OrderStatus::Cancelled => Ok(not_possible(&order, "was called off before")),
     })
 }
 
@@ -109,10 +111,16 @@ pub fn cancel_order(shop: &mut Shop<'_>, asked: &Asked) -> Result<Done, StoreErr
         OrderStatus::Pending => {
             order.status = OrderStatus::Cancelled;
             shop.put_order(&order)?;
-            opened(shop, RequestKind::Cancel, asked, Some(&order), "The order was cancelled and the refund started")
+            opened(
+                shop,
+                RequestKind::Cancel,
+                asked,
+                Some(&order),
+                "We have cancelled your order and started the refund",
+            )
         }
         OrderStatus::Shipped | OrderStatus::Delivered => Ok(not_possible(&order, "has left the warehouse")),
-        OrderStatus::Cancelled => Ok(not_possible(&order, "was cancelled before")),
+        OrderStatus::Cancelled => Ok(not_possible(&order, "was called off before")),
     })
 }
 
@@ -122,7 +130,7 @@ pub fn cancel_order(shop: &mut Shop<'_>, asked: &Asked) -> Result<Done, StoreErr
 /// See [`start_exchange`].
 pub fn modify_order(shop: &mut Shop<'_>, asked: &Asked) -> Result<Done, StoreError> {
     about_order(shop, asked, |shop, order| match order.status {
-        OrderStatus::Pending => opened(shop, RequestKind::Modify, asked, Some(&order), "The change was noted"),
+        OrderStatus::Pending => opened(shop, RequestKind::Modify, asked, Some(&order), "We have noted the change"),
         OrderStatus::Shipped | OrderStatus::Delivered | OrderStatus::Cancelled => {
             Ok(not_possible(&order, "can no longer be changed"))
         }
@@ -153,7 +161,7 @@ pub fn look_up(shop: &mut Shop<'_>, asked: &Asked) -> Result<Done, StoreError> {
 /// # Errors
 /// See [`start_exchange`].
 pub fn open_case(shop: &mut Shop<'_>, asked: &Asked) -> Result<Done, StoreError> {
-    opened(shop, RequestKind::Case, asked, None, "The back office goes through all wishes of the ticket")
+    opened(shop, RequestKind::Case, asked, None, "Our back office goes through everything that you ask for")
 }
 
 /// `hand-over`: a person takes the ticket.
@@ -171,13 +179,13 @@ fn about_order(
     act: impl FnOnce(&mut Shop<'_>, Order) -> Result<Done, StoreError>,
 ) -> Result<Done, StoreError> {
     let Some(id) = order_id(&asked.text) else {
-        let facts = "The ticket names no order; the customer was asked for its number.".into();
+        let facts = "Please tell us the number of your order, #W and seven digits; your message names none.".into();
         return Ok(Done { outcome: Outcome::AskedForOrder, facts, order: None, request: None });
     };
     match shop.order(&id)? {
         Some(order) => act(shop, order),
         None => {
-            let facts = format!("Order {id} is unknown; the customer was asked to check the number.");
+            let facts = format!("We do not know an order {id}; please check its number.");
             Ok(Done { outcome: Outcome::UnknownOrder, facts, order: Some(id), request: None })
         }
     }
@@ -192,8 +200,8 @@ fn opened(
 ) -> Result<Done, StoreError> {
     let order = order.map(|o| o.id.clone());
     let number = shop.request(kind, &asked.ticket, order.as_deref())?;
-    let about = order.as_deref().map(|id| format!(" for order {id}")).unwrap_or_default();
-    let facts = format!("{what}{about} (request {number}).");
+    let about = order.as_deref().map(|id| format!("order {id}, ")).unwrap_or_default();
+    let facts = format!("{what} ({about}request {number}).");
     Ok(Done { outcome: Outcome::Opened, facts, order, request: Some(number) })
 }
 
