@@ -42,9 +42,16 @@ struct Trace<'a> {
     at_ms: u64,
 }
 
+#[derive(Debug, Deserialize)]
+struct Random {
+    /// How long it takes after the trace is written, in milliseconds.
+    #[serde(default)]
+    ms: u64,
+}
+
 /// Gives a fresh random value, and leaves a trace of that outside of the system: whoever compares the file with the log sees
 /// whether a step ran again after its report was stored.
-async fn random(ctx: Context, _input: Value) -> Result<Value, Failure> {
+async fn random(ctx: Context, input: Random) -> Result<Value, Failure> {
     let value = uuid::Uuid::new_v4().simple().to_string();
     if let Some(path) = std::env::var_os(SIDE_FILE) {
         let trace =
@@ -56,6 +63,9 @@ async fn random(ctx: Context, _input: Value) -> Result<Value, Failure> {
             std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(&line)
         });
         written.await.map_err(Failure::retryable)?.map_err(Failure::retryable)?;
+    }
+    if input.ms > 0 {
+        tokio::time::sleep(Duration::from_millis(input.ms)).await;
     }
     Ok(Value::String(value))
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepmill_protocol::PartitionNo;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::partition;
 use crate::port::store::{Lease, StoreError};
@@ -15,14 +16,19 @@ use crate::shared::Shared;
 struct Owned {
     lease: Lease,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    /// Ends the owner when this coordinator is dropped without draining.
+    task: AbortOnDropHandle<()>,
 }
+
+/// Leases that are being given back, beside the beat: an owner may take a while to end.
+type Leaving = JoinSet<()>;
 
 /// Keeps leases until `stop`; then lets each owner finish its batch and gives everything back.
 pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken, ready: tokio::sync::watch::Sender<usize>) {
     let mut owned = BTreeMap::new();
+    let mut leaving = Leaving::new();
     loop {
-        if let Err(error) = beat(&shared, &mut owned).await {
+        if let Err(error) = beat(&shared, &mut owned, &mut leaving, &stop).await {
             tracing::warn!(%error, "leases cannot be kept; trying again");
         }
         ready.send_replace(owned.len());
@@ -32,12 +38,10 @@ pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken, ready: to
         }
     }
     let store = shared.ports.store.clone();
-    for owned in owned.values() {
-        owned.stop.cancel();
-    }
     for (partition, owned) in owned {
-        give_back(&shared, partition, owned).await;
+        leaving.spawn(give_back(shared.clone(), partition, owned));
     }
+    while leaving.join_next().await.is_some() {}
     ready.send_replace(0);
     if let Err(error) = store.leave(&shared.config.name).await {
         tracing::debug!(%error, "cannot say goodbye; the others notice by themselves");
@@ -48,16 +52,28 @@ fn millis(d: std::time::Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn beat(shared: &Arc<Shared>, owned: &mut BTreeMap<PartitionNo, Owned>) -> Result<(), StoreError> {
+async fn beat(
+    shared: &Arc<Shared>,
+    owned: &mut BTreeMap<PartitionNo, Owned>,
+    leaving: &mut Leaving,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    while leaving.try_join_next().is_some() {}
     let (store, name) = (&shared.ports.store, shared.config.name.as_str());
     let ttl = millis(shared.config.lease_ttl);
     let members = store.beat(name, ttl).await?;
+    let dead: Vec<PartitionNo> = owned.iter().filter(|(_, o)| o.task.is_finished()).map(|(p, _)| *p).collect();
+    for partition in dead {
+        tracing::error!(%partition, "an owner ended by itself; its partition is taken up again");
+        if let Some(dead) = owned.remove(&partition) {
+            leaving.spawn(give_back(shared.clone(), partition, dead));
+        }
+    }
     renew(shared, owned, ttl).await?;
     let share = share(shared.partitions, &members, name);
     while owned.len() > share {
         let Some((partition, surplus)) = owned.pop_last() else { break };
-        surplus.stop.cancel();
-        give_back(shared, partition, surplus).await;
+        leaving.spawn(give_back(shared.clone(), partition, surplus));
     }
     for partition in (0..shared.partitions).map(PartitionNo) {
         if owned.len() >= share {
@@ -68,9 +84,9 @@ async fn beat(shared: &Arc<Shared>, owned: &mut BTreeMap<PartitionNo, Owned>) ->
         }
         let epoch_min = shared.clock.now().0;
         if let Some(lease) = store.acquire(partition, name, ttl, epoch_min).await? {
-            let stop = CancellationToken::new();
+            let stop = stop.child_token();
             let task = tokio::spawn(partition::own(shared.clone(), partition, lease.clone(), stop.clone()));
-            owned.insert(partition, Owned { lease, stop, task });
+            owned.insert(partition, Owned { lease, stop, task: AbortOnDropHandle::new(task) });
         }
     }
     Ok(())
@@ -86,14 +102,16 @@ async fn renew(shared: &Arc<Shared>, owned: &mut BTreeMap<PartitionNo, Owned>, t
     for ((partition, _), held) in leases.into_iter().zip(held) {
         if !held && let Some(lost) = owned.remove(&partition) {
             tracing::warn!(%partition, "the lease is lost");
-            lost.stop.cancel();
             lost.task.abort();
         }
     }
     Ok(())
 }
 
-async fn give_back(shared: &Arc<Shared>, partition: PartitionNo, owned: Owned) {
+/// Stops an owner, and when it has ended gives the lease back. Until then the lease is not renewed: should the owner take longer than
+/// it lasts, another one may begin, and the store refuses what this one still tries.
+async fn give_back(shared: Arc<Shared>, partition: PartitionNo, owned: Owned) {
+    owned.stop.cancel();
     if let Err(error) = owned.task.await {
         tracing::error!(%partition, %error, "an owner ended badly");
     }

@@ -11,7 +11,7 @@ use stepmill_protocol::Digest;
 use crate::port::queue::{Archive, QueueError};
 use crate::port::store::{Store, StoreError};
 
-/// Plans kept in memory; beyond it the cache starts anew.
+/// Plans kept in memory; beyond it one makes room for the next.
 const PLANS_CACHED_MAX: usize = 1_000;
 
 /// Why there is no plan.
@@ -47,8 +47,10 @@ impl Plans {
     /// Keeps a plan that was compiled elsewhere (by `define`).
     pub(crate) fn keep(&self, plan: Arc<Plan>) {
         let mut cache = self.cache.lock();
-        if cache.len() >= PLANS_CACHED_MAX {
-            cache.clear();
+        if cache.len() >= PLANS_CACHED_MAX
+            && let Some(any) = cache.keys().next().cloned()
+        {
+            cache.remove(&any);
         }
         cache.insert(plan.digest.clone(), plan);
     }

@@ -1,6 +1,7 @@
 //! Starting and draining a coordinator.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stepmill_protocol::{PoolName, Problem};
 use tokio::sync::watch;
@@ -19,6 +20,9 @@ use crate::{http, intake, lease};
 
 /// Pools whose queues exist from the start, so that workers can join before the first task.
 const STANDARD_POOLS: [&str; 3] = ["default", "llm", "agent"];
+
+/// How long each part may take to end: calls that wait for a run are not waited for.
+const PART_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a coordinator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +52,8 @@ pub struct Coordinator;
 
 /// A coordinator that works. Dropping it stops it at once, as a crash would; [`Running::drain`] stops it in order.
 pub struct Running {
-    stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    /// In the order in which they are stopped: what comes in first, the owners last.
+    parts: Vec<(CancellationToken, JoinHandle<()>)>,
     api: Option<Guard>,
     owned: watch::Receiver<usize>,
     /// Where HTTP is served, when it is.
@@ -81,23 +85,26 @@ impl Coordinator {
         }
         let plans = Plans::new(ports.store.clone(), ports.archive.clone());
         let shared = Arc::new(Shared { ports, config, clock, plans, partitions });
-        let stop = CancellationToken::new();
         let (ready, owned) = watch::channel(0);
         let api = Api::new(shared.clone());
         let guard = shared.ports.bus.serve_api(api.clone()).await.map_err(StartError::Api)?;
-        let mut tasks = vec![tokio::spawn(lease::keep(shared.clone(), stop.clone(), ready))];
+        let mut parts = Vec::new();
         if let Some(jobs) = shared.ports.jobs.clone() {
-            tasks.push(tokio::spawn(intake::run(shared.clone(), jobs, stop.clone())));
+            let stop = CancellationToken::new();
+            parts.push((stop.clone(), tokio::spawn(intake::run(shared.clone(), jobs, stop))));
         }
         let mut http = None;
         if let Some(address) = shared.config.http {
+            let stop = CancellationToken::new();
             let (bound, task) = http::serve(address, api, owned.clone(), stop.clone())
                 .await
                 .map_err(|e| StartError::Http { address, reason: e.to_string() })?;
             http = Some(bound);
-            tasks.push(task);
+            parts.push((stop, task));
         }
-        Ok(Running { stop, tasks, api: Some(guard), owned, http, partitions })
+        let stop = CancellationToken::new();
+        parts.push((stop.clone(), tokio::spawn(lease::keep(shared.clone(), stop, ready))));
+        Ok(Running { parts, api: Some(guard), owned, http, partitions })
     }
 }
 
@@ -116,10 +123,12 @@ impl Running {
     /// Stops in order: takes nothing new, finishes each batch under way, gives the partitions back.
     pub async fn drain(mut self) {
         self.api.take();
-        self.stop.cancel();
-        for task in std::mem::take(&mut self.tasks) {
-            if let Err(error) = task.await {
-                tracing::debug!(%error, "a part ended badly while draining");
+        for (stop, mut task) in std::mem::take(&mut self.parts) {
+            stop.cancel();
+            match tokio::time::timeout(PART_WITHIN, &mut task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a part ended badly while draining"),
+                Err(_) => task.abort(),
             }
         }
     }
@@ -127,8 +136,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.cancel();
-        for task in &self.tasks {
+        for (stop, task) in &self.parts {
+            stop.cancel();
             task.abort();
         }
     }

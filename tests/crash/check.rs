@@ -104,3 +104,15 @@ pub(crate) fn none_again(traces: &[Trace], stored: &BTreeMap<(String, u32), Stor
     }
     repeated
 }
+
+/// Takes the successes out of a page of a run's history.
+pub(crate) fn take_history(run: &str, entries: &[Value], stored: &mut BTreeMap<(String, u32), StoredReport>) {
+    for entry in entries.iter().filter(|e| e["event"] == "report") {
+        let record = &entry["record"];
+        let Some(output) = record.pointer("/outcome/succeeded/output") else { continue };
+        let key = format!("{run}:{}:{}", record["path"].as_str().unwrap_or(""), record["visit"]);
+        let pass = record["pass"].as_u64().and_then(|p| u32::try_from(p).ok()).unwrap_or(0);
+        let at_ms = entry["at"].as_u64().unwrap_or(0);
+        stored.entry((key, pass)).or_insert_with(|| StoredReport { at_ms, value: output.clone() });
+    }
+}

@@ -12,7 +12,7 @@ const PARTITIONS: u16 = 8;
 const RUNS: usize = 200;
 
 /// How often the plain test kills: `STEPMILL_CRASH_ROUNDS`, or a number that suits every day.
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     std::env::var("STEPMILL_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
 }
 
@@ -101,8 +101,8 @@ async fn nothing_is_lost_or_done_again_when_processes_are_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_with_the_shortest_duplicate_window() {
-    let environment = vec![("STEPMILL_DEDUP_WINDOW_MS".to_owned(), "100".to_owned())];
-    kills(ClusterSetup { environment, ..ClusterSetup::default() }, (rounds() / 4).max(1)).await;
+    let setup = ClusterSetup { dedup_window_ms: Some(100), ..ClusterSetup::default() };
+    kills(setup, (rounds() / 4).max(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,13 +55,13 @@ pub struct ClusterSetup {
     pub workers: usize,
     /// Tasks at a time per worker.
     pub slots: usize,
-    /// More environment for all of them.
-    pub environment: Vec<(String, String)>,
+    /// How long the broker remembers the ids of tasks, in milliseconds; as usual unless said.
+    pub dedup_window_ms: Option<u64>,
 }
 
 impl Default for ClusterSetup {
     fn default() -> Self {
-        Self { coordinators: 2, workers: 3, slots: 32, environment: Vec::new() }
+        Self { coordinators: 2, workers: 3, slots: 32, dedup_window_ms: None }
     }
 }
 
@@ -143,7 +143,13 @@ impl Cluster {
         let log = File::options().create(true).append(true).open(self.log_of(&process.name))?;
         let mut command = Command::new(stepmill_program()?);
         match process.role {
-            Role::Coordinator => command.args(["coordinator", "--redis", &self.redis.url()]),
+            Role::Coordinator => {
+                command.args(["coordinator", "--redis", &self.redis.url()]);
+                if let Some(window) = self.setup.dedup_window_ms {
+                    command.args(["--dedup-window-ms", &window.to_string()]);
+                }
+                &mut command
+            }
             Role::Worker => {
                 command.args(["worker", "--noop", "--pool", "default", "--slots", &self.setup.slots.to_string()])
             }
@@ -152,7 +158,6 @@ impl Cluster {
             .args(["--nats", &self.nats.url()])
             .current_dir(self.folder.path())
             .env("STEPMILL_SIDE_FILE", self.side_file())
-            .envs(self.setup.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

@@ -220,7 +220,8 @@ impl Work {
 
 fn refused(task: &Task, problem: Problem) -> Event {
     tracing::warn!(task = %task.id, %problem, "the owner refused to answer");
-    Event::Refused(problem)
+    // Busy or on the move: that says nothing about the task.
+    if problem.status == 503 { Event::Unanswered } else { Event::Refused(problem) }
 }
 
 fn stored(what: &str, result: Result<(), LinkError>) -> Event {

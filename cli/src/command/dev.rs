@@ -54,6 +54,9 @@ pub(crate) struct DevArgs {
     /// Start no servers, even where they are installed
     #[arg(long)]
     embedded: bool,
+    /// Serve the steps of benches and tests instead: noop, sleep, random
+    #[arg(long, hide = true)]
+    noop: bool,
 }
 
 impl DevArgs {
@@ -85,7 +88,8 @@ pub(crate) async fn run(context: &Context, args: DevArgs) -> Result<(), CliError
     settings.http = Some(http_address(settings.http)?);
     let (_lock, dir) = lock(&settings.data_dir)?;
     let mut system = start(&args, &settings, &dir).await?;
-    let workers = assemble::workers(&system.link, &settings, Steps::BuiltIn(RULES), stop.clone())?;
+    let steps = if args.noop { Steps::Probe } else { Steps::BuiltIn(RULES) };
+    let workers = assemble::workers(&system.link, &settings, steps, stop.clone())?;
     for (path, source) in &definitions {
         let answer = system.client.define(source).await?;
         tracing::info!(file = %path.display(), workflow = %answer.workflow, version = %answer.version, "definition registered");

@@ -4,11 +4,29 @@ use std::sync::Arc;
 
 use stepmill_protocol::api::{DefineRequest, DefineResponse};
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Namespace, Problem};
+use stepmill_protocol::{Namespace, Problem, Version, WorkflowName};
 
 use super::{queue_problem, store_problem};
 use crate::port::store::StoredDefinition;
 use crate::shared::Shared;
+
+/// A registered definition. Where the store knows none, it is filled from the archive first: it may have been emptied.
+pub(super) async fn find(
+    shared: &Shared,
+    namespace: &Namespace,
+    name: &WorkflowName,
+    version: Option<&Version>,
+) -> Result<Option<StoredDefinition>, Problem> {
+    let store = &shared.ports.store;
+    let found = store.find_definition(namespace, name, version).await.map_err(store_problem)?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    shared.plans.refill().await.map_err(|e| {
+        Problem::standard(Standard::Communication, format!("{e}; try again")).with_status(503)
+    })?;
+    store.find_definition(namespace, name, version).await.map_err(store_problem)
+}
 
 pub(super) async fn define(
     shared: &Shared,
@@ -35,6 +53,8 @@ pub(super) async fn define(
         source: request.source,
         registered_at: shared.clock.now(),
     };
+    // A store that was emptied must not take another text for a version that the archive knows.
+    find(shared, &definition.namespace, &definition.name, Some(&definition.version)).await?;
     let (stored, created) = shared.ports.store.put_definition(&definition).await.map_err(store_problem)?;
     if stored.digest != definition.digest {
         return Err(Problem::own(

@@ -18,15 +18,25 @@ use crate::shared::Shared;
 
 const ROWS: usize = 50;
 const ENTRIES: usize = 100;
+/// How often a state is read again that does not fit its values.
+const TORN_READS_MAX: usize = 3;
 /// How long to wait before looking again when a partition has no owner at the moment.
 const NO_OWNER_WAIT: Duration = Duration::from_millis(100);
 
 /// A run of this namespace, as committed.
 pub(super) async fn load(shared: &Shared, namespace: &Namespace, run: RunId) -> Result<Run, Problem> {
     let partition = run.partition(shared.partitions);
-    let stored = shared.ports.store.load(partition, &[run]).await.map_err(store_problem)?;
-    let stored = stored.into_iter().next().flatten().ok_or_else(|| not_found(run))?;
-    let run_state = decode(&stored).map_err(|e| store_problem(StoreError::Corrupt(e)))?;
+    let mut tries = 0;
+    let run_state = loop {
+        let stored = shared.ports.store.load(partition, &[run]).await.map_err(store_problem)?;
+        let stored = stored.into_iter().next().flatten().ok_or_else(|| not_found(run))?;
+        match decode(&stored) {
+            Ok(state) => break state,
+            // The owner's commit may have come between the reading of the state and of its values.
+            Err(_) if tries < TORN_READS_MAX => tries += 1,
+            Err(e) => return Err(store_problem(StoreError::Corrupt(e))),
+        }
+    };
     if run_state.namespace() == namespace { Ok(run_state) } else { Err(not_found(run)) }
 }
 
@@ -88,11 +98,11 @@ pub(super) async fn list(
     rows.sort_unstable_by(|a, b| b.cmp(a));
     let next = (rows.len() > limit).then(|| rows[limit - 1]).map(|(at, run)| format!("{}.{run}", at.0));
     rows.truncate(limit);
-    Ok(ListResponse { runs: summaries(shared, &rows).await?, next })
+    Ok(ListResponse { runs: summaries(shared, namespace, &rows).await?, next })
 }
 
 /// Loads the rows of a page, partition by partition, in the order of the list.
-async fn summaries(shared: &Shared, rows: &[(Timestamp, RunId)]) -> Result<Vec<RunView>, Problem> {
+async fn summaries(shared: &Shared, namespace: &Namespace, rows: &[(Timestamp, RunId)]) -> Result<Vec<RunView>, Problem> {
     let mut found = std::collections::HashMap::with_capacity(rows.len());
     for partition in (0..shared.partitions).map(PartitionNo) {
         let ids: Vec<RunId> =
@@ -104,8 +114,15 @@ async fn summaries(shared: &Shared, rows: &[(Timestamp, RunId)]) -> Result<Vec<R
         for (id, stored) in ids.into_iter().zip(stored) {
             // One that has left the store meanwhile is passed over.
             let Some(stored) = stored else { continue };
-            let run = decode(&stored).map_err(|e| store_problem(StoreError::Corrupt(format!("run {id}: {e}"))))?;
-            found.insert(id, run.summary());
+            let summary = match decode(&stored) {
+                Ok(run) => run.summary(),
+                Err(_) => match load(shared, namespace, id).await {
+                    Ok(run) => run.summary(),
+                    Err(problem) if problem.status == 404 => continue,
+                    Err(problem) => return Err(problem),
+                },
+            };
+            found.insert(id, summary);
         }
     }
     Ok(rows.iter().filter_map(|(_, run)| found.remove(run)).collect())

@@ -6,7 +6,7 @@ use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Event, Namespace, Problem, RunId, Submitted, Version, WorkflowName, codec, limit};
 use uuid::Uuid;
 
-use super::{append_and_wait, store_problem};
+use super::append_and_wait;
 use crate::shared::Shared;
 
 /// A run to be started.
@@ -30,12 +30,8 @@ pub(super) async fn submit(
 pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRun) -> Result<SubmitResponse, Problem> {
     check(&new)?;
     let NewRun { workflow, version, input, key } = new;
-    let definition = shared
-        .ports
-        .store
-        .find_definition(namespace, &workflow, version.as_ref())
-        .await
-        .map_err(store_problem)?
+    let definition = super::define::find(shared, namespace, &workflow, version.as_ref())
+        .await?
         .ok_or_else(|| unknown_workflow(namespace, &workflow, version.as_ref()))?;
     let run = match &key {
         Some(key) => RunId::derived(namespace, &workflow, key),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stepmill_protocol::link::BoxFuture;
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{AskAnswer, AskRequest, MayRun, PartitionNo, Problem, RunId};
+use stepmill_protocol::{AskAnswer, AskRequest, MayRun, Millis, PartitionNo, Problem, RunId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::OwnerError;
@@ -16,6 +16,9 @@ use crate::port::queue::QueueError;
 
 /// Questions that wait for the owner's attention; more are refused.
 const REQUESTS_MAX: usize = 4_096;
+
+/// How long a task waits whose run's stored state cannot be read.
+const BROKEN_WAIT: Millis = Millis(60_000);
 
 /// A question with the place for its answer.
 pub(super) type PendingAsk = (AskRequest, oneshot::Sender<AskAnswer>);
@@ -194,6 +197,7 @@ impl Owner {
         let (known, wait): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.asks).into_iter().partition(|(tail, _)| *tail <= cursor);
         self.asks = wait;
+        self.load(known.iter().map(|(_, (ask, _))| run_of(ask))).await?;
         for (_, (ask, answer)) in known {
             let given = self.reply_to(&ask).await?;
             answer.send(given).ok();
@@ -202,21 +206,30 @@ impl Owner {
     }
 
     async fn reply_to(&mut self, ask: &AskRequest) -> Result<AskAnswer, OwnerError> {
-        let id = match ask {
-            AskRequest::MayRun { id, .. } | AskRequest::Value { id, .. } => *id,
-        };
-        self.load(std::iter::once(id.run)).await?;
+        let id = run_of(ask);
+        self.load(std::iter::once(id)).await?;
         let now = self.shared.clock.now();
-        let Some(run) = self.cache.get(&id.run).and_then(|c| c.run.as_ref()) else {
-            self.cache.remove(&id.run);
+        if self.cache.get(&id).is_some_and(|c| c.broken.is_some()) {
+            return Ok(AskAnswer::MayRun(MayRun::Wait { delay: BROKEN_WAIT }));
+        }
+        let Some(run) = self.cache.get(&id).and_then(|c| c.run.as_ref()) else {
+            self.cache.remove(&id);
             return Ok(AskAnswer::MayRun(MayRun::Stale));
         };
-        Ok(match ask {
+        let answer = match ask {
             AskRequest::MayRun { id, token } => AskAnswer::MayRun(run.may_run(id, token, now)),
             AskRequest::Value { id, token, value } => match run.value_for(id, token, *value) {
                 Ok(value) => AskAnswer::Value(value.as_ref().clone()),
                 Err(problem) => AskAnswer::Refused(problem),
             },
-        })
+        };
+        self.cache.remove_if_ended(&id);
+        Ok(answer)
+    }
+}
+
+fn run_of(ask: &AskRequest) -> RunId {
+    match ask {
+        AskRequest::MayRun { id, .. } | AskRequest::Value { id, .. } => id.run,
     }
 }

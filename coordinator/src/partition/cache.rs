@@ -16,6 +16,8 @@ pub(super) struct Cached {
     pub(super) plan: Option<Arc<Plan>>,
     /// The state under which it stands in the store's indexes; none where it is not stored.
     pub(super) stored: Option<RunState>,
+    /// Why its stored state cannot be read. It is left alone until somebody repairs it; the other runs go on.
+    pub(super) broken: Option<String>,
     used: u64,
 }
 
@@ -28,16 +30,29 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn new(max: usize) -> Self {
-        Self { runs: HashMap::new(), tick: 0, max }
-    }
-
-    pub(super) fn contains(&self, id: &RunId) -> bool {
-        self.runs.contains_key(id)
+        Self { runs: HashMap::new(), tick: 0, max: max.max(1) }
     }
 
     pub(super) fn insert(&mut self, id: RunId, run: Option<Run>, plan: Option<Arc<Plan>>, stored: Option<RunState>) {
         self.tick += 1;
-        self.runs.insert(id, Cached { run, plan, stored, used: self.tick });
+        self.runs.insert(id, Cached { run, plan, stored, broken: None, used: self.tick });
+    }
+
+    pub(super) fn insert_broken(&mut self, id: RunId, reason: String) {
+        self.tick += 1;
+        self.runs.insert(id, Cached { run: None, plan: None, stored: None, broken: Some(reason), used: self.tick });
+    }
+
+    /// Whether the run need not be loaded. One whose plan could not be had is loaded again: it may have been registered meanwhile.
+    pub(super) fn is_usable(&self, id: &RunId) -> bool {
+        self.runs.get(id).is_some_and(|c| c.run.is_none() || c.plan.is_some())
+    }
+
+    /// Lets a run go that has ended: what the store still holds of it is only read again if somebody asks.
+    pub(super) fn remove_if_ended(&mut self, id: &RunId) {
+        if self.runs.get(id).and_then(|c| c.run.as_ref()).is_some_and(|r| r.state().is_final()) {
+            self.runs.remove(id);
+        }
     }
 
     pub(super) fn get_mut(&mut self, id: &RunId) -> Option<&mut Cached> {

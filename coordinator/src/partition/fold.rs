@@ -1,6 +1,6 @@
 //! One batch: load what is not in memory, advance each run event by event, commit everything at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -16,24 +16,30 @@ use super::poison::Known;
 use super::work::Work;
 use crate::plans::PlanError;
 use crate::port::queue::{LogMessage, Source};
-use crate::port::store::{Commit, Cursor, OutboxEntry, RunIndex, RunWrite, StoreError};
+use crate::port::store::{Commit, Cursor, OutboxEntry, RunIndex, RunWrite};
 
 impl Owner {
     /// Folds and commits a batch, then lets the world know.
     pub(super) async fn fold(&mut self, batch: Vec<LogMessage>, poison: &mut Known) -> Result<(), OwnerError> {
-        self.load(batch.iter().filter(|m| m.source != Source::Snapshot).map(|m| m.run)).await?;
-        self.load_new_plans(&batch).await?;
-        let mut work = Work::default();
+        let touched: BTreeSet<RunId> =
+            batch.iter().filter(|m| m.source != Source::Snapshot).map(|m| m.run).collect();
+        self.load(touched.iter().copied()).await?;
+        let mut work = Work { plans: self.new_plans(&batch).await?, ..Work::default() };
         for message in batch {
             work.last = Some((message.seq, message.at));
             self.fold_one(message, poison, &mut work)?;
         }
-        for letter in std::mem::take(&mut work.letters) {
-            self.shared.ports.archive.bury(&letter).await?;
-        }
+        let letters = std::mem::take(&mut work.letters);
+        futures::future::try_join_all(letters.iter().map(|letter| self.shared.ports.archive.bury(letter))).await?;
         self.commit(&mut work).await?;
-        poison.forget_up_to(self.cursor.seq);
+        // While everything is folded again the same places come by once more after a restart.
+        if self.quiet_until.is_none() {
+            poison.forget_up_to(self.cursor.seq);
+        }
         self.settle(work);
+        for id in &touched {
+            self.cache.remove_if_ended(id);
+        }
         self.cache.trim();
         Ok(())
     }
@@ -85,7 +91,7 @@ impl Owner {
         work: &mut Work,
     ) -> Result<Folded, OwnerError> {
         let plan = match event {
-            Event::Submitted(s) => self.shared.plans.cached(&s.digest),
+            Event::Submitted(s) => work.plans.get(&s.digest).cloned(),
             Event::Report(_)
             | Event::Signal { .. }
             | Event::TimerDue { .. }
@@ -118,7 +124,7 @@ impl Owner {
 
     /// Brings runs into memory, with their plans.
     pub(super) async fn load(&mut self, ids: impl Iterator<Item = RunId>) -> Result<(), OwnerError> {
-        let missing: BTreeSet<RunId> = ids.filter(|id| !self.cache.contains(id)).collect();
+        let missing: BTreeSet<RunId> = ids.filter(|id| !self.cache.is_usable(id)).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -129,7 +135,14 @@ impl Owner {
                 self.cache.insert(id, None, None, None);
                 continue;
             };
-            let run = decode(&stored).map_err(|e| StoreError::Corrupt(format!("run {id}: {e}")))?;
+            let run = match decode(&stored) {
+                Ok(run) => run,
+                Err(reason) => {
+                    tracing::error!(run = %id, reason, "the stored state of a run cannot be read; it is left alone");
+                    self.cache.insert_broken(id, reason);
+                    continue;
+                }
+            };
             let plan = self.plan(run.digest()).await?;
             let state = run.state();
             self.cache.insert(id, Some(run), plan, Some(state));
@@ -137,16 +150,18 @@ impl Owner {
         Ok(())
     }
 
-    /// Compiles the plans that new runs of this batch ask for.
-    async fn load_new_plans(&self, batch: &[LogMessage]) -> Result<(), OwnerError> {
+    /// The plans that new runs of this batch ask for.
+    async fn new_plans(&self, batch: &[LogMessage]) -> Result<BTreeMap<Digest, Arc<Plan>>, OwnerError> {
+        let mut plans = BTreeMap::new();
         for message in batch {
             if let Ok(LogRecord { event: Event::Submitted(s), .. }) = &message.record
-                && self.shared.plans.cached(&s.digest).is_none()
+                && !plans.contains_key(&s.digest)
+                && let Some(plan) = self.plan(&s.digest).await?
             {
-                self.plan(&s.digest).await?;
+                plans.insert(s.digest.clone(), plan);
             }
         }
-        Ok(())
+        Ok(plans)
     }
 
     /// A plan; none where the definition is not registered or does not compile any more.

@@ -82,11 +82,17 @@ pub(crate) async fn own(shared: Arc<Shared>, partition: PartitionNo, lease: Leas
     let mut first = true;
     loop {
         let mut owner = owner::Owner::new(shared.clone(), partition, lease.clone());
-        let failed = match owner.recover(&mut poison, first).await {
-            Ok(mut reader) => owner.serve(reader.as_mut(), &mut requests, &mut poison, &stop).await.err(),
+        let recovered = tokio::select! {
+            () = stop.cancelled() => break,
+            recovered = owner.recover(&mut poison, first) => recovered,
+        };
+        let failed = match recovered {
+            Ok(mut reader) => {
+                first = false;
+                owner.serve(reader.as_mut(), &mut requests, &mut poison, &stop).await.err()
+            }
             Err(e) => Some(e),
         };
-        first = false;
         let Some(error) = failed else { break };
         if stop.is_cancelled() {
             break;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stepmill_protocol::{CommandId, PartitionNo, RunId, TimerId, limit};
+use stepmill_protocol::{CommandId, PartitionNo, PoolName, RunId, TimerId, limit};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -18,10 +18,13 @@ use crate::port::queue::{LogReader, QueueError};
 use crate::port::store::{Cursor, Lease, Published, Suspicion};
 use crate::shared::Shared;
 
+/// Index entries of finished runs looked at per sweep.
+const TRIMMED_AT_A_TIME: usize = 1_000;
+
 /// What the owner's own side tasks tell it. Bounded by what it has under way: published tasks, due timers, questions.
 pub(super) enum Inner {
     /// The relay's results.
-    Relayed(Vec<(CommandId, Result<Published, QueueError>)>),
+    Relayed(PoolName, Vec<(CommandId, Result<Published, QueueError>)>),
     /// Due timers that did not reach the log.
     TimersLate(Vec<(RunId, TimerId)>),
     /// What the log held when these questions came.
@@ -56,6 +59,9 @@ pub(super) struct Owner {
     pub(super) snapshot_all: bool,
     /// Runs whose last copy in the log is too far back.
     pub(super) long: BTreeSet<RunId>,
+    /// How far the present look at all live runs has come, and when the next begins.
+    pub(super) passed: Option<RunId>,
+    pub(super) next_pass: Instant,
     pub(super) caution: Caution,
     pub(super) sweeping: bool,
     pub(super) inner: mpsc::UnboundedSender<Inner>,
@@ -82,6 +88,8 @@ impl Owner {
             turns: BTreeMap::new(),
             snapshot_all: false,
             long: BTreeSet::new(),
+            passed: None,
+            next_pass: Instant::now(),
             caution: Caution::None,
             sweeping: false,
             inner,
@@ -112,14 +120,26 @@ impl Owner {
                 Some(request) = requests.recv() => self.receive(request, requests).await?,
                 Some(inner) = self.inbox.recv() => self.hear(inner).await?,
                 () = sleep_for(timer) => self.fire_timers(),
-                _ = sweep.tick() => self.sweep(),
+                _ = sweep.tick() => self.tick().await?,
             }
         }
     }
 
+    /// What is done every few seconds.
+    async fn tick(&mut self) -> Result<(), OwnerError> {
+        if self.quiet_until.is_some() {
+            return Ok(());
+        }
+        self.sweep();
+        self.save_positions().await?;
+        self.look_for_old().await?;
+        self.shared.ports.store.trim_indexes(self.partition, TRIMMED_AT_A_TIME).await?;
+        Ok(())
+    }
+
     async fn hear(&mut self, inner: Inner) -> Result<(), OwnerError> {
         match inner {
-            Inner::Relayed(results) => self.relayed(results).await?,
+            Inner::Relayed(pool, results) => self.relayed(pool, results).await?,
             Inner::TimersLate(keys) => self.timers.put_back(&keys),
             Inner::Tail(asks, tail) => self.tail_known(asks, tail).await?,
             Inner::Gone(ids, tail) => {
@@ -146,13 +166,10 @@ impl Owner {
                 self.fold(batch, poison).await?;
                 self.trust().await
             }
-            Caution::Single => {
+            Caution::Single { last } => {
                 for message in batch {
-                    let note = Suspicion {
-                        cursor: self.cursor.seq,
-                        tries: limit::FOLD_TRIES_MAX,
-                        single: Some(message.seq),
-                    };
+                    let tries = last.filter(|(seq, _)| *seq == message.seq).map_or(1, |(_, tries)| tries + 1);
+                    let note = Suspicion { cursor: self.cursor.seq, tries, single: Some(message.seq) };
                     let store = &self.shared.ports.store;
                     store.note_suspicion(self.partition, &self.lease, Some(&note)).await?;
                     self.fold(vec![message], poison).await?;

@@ -32,8 +32,8 @@ pub(super) enum Caution {
     None,
     /// As usual, until this position is behind; then the note is removed.
     Watchful,
-    /// One event at a time, each noted before.
-    Single,
+    /// One event at a time, each noted before. `last`: the one an owner died over, and how often.
+    Single { last: Option<(u64, u32)> },
 }
 
 /// Reads what the owner before has noted and notes this try. An event that killed a lone fold is remembered as poison.
@@ -44,17 +44,21 @@ pub(super) async fn look_back(
     cursor: u64,
     known: &mut Known,
 ) -> Result<Caution, StoreError> {
-    let before = store.suspicion(partition).await?;
-    let tries = match &before {
-        Some(s) if s.cursor == cursor => {
-            if let Some(seq) = s.single {
-                known.remember(seq, "the coordinator that folded it died over it".into());
+    let before = store.suspicion(partition).await?.filter(|s| s.cursor == cursor);
+    let (caution, note) = match before {
+        Some(Suspicion { single: Some(seq), tries, .. }) => {
+            if tries >= limit::FOLD_TRIES_MAX {
+                known.remember(seq, format!("{tries} coordinators that folded it died over it"));
             }
-            s.tries + 1
+            (Caution::Single { last: Some((seq, tries)) }, Suspicion { cursor, tries, single: Some(seq) })
         }
-        Some(_) | None => 1,
+        Some(Suspicion { single: None, tries, .. }) => {
+            let tries = tries + 1;
+            let caution = if tries >= limit::FOLD_TRIES_MAX { Caution::Single { last: None } } else { Caution::Watchful };
+            (caution, Suspicion { cursor, tries, single: None })
+        }
+        None => (Caution::Watchful, Suspicion { cursor, tries: 1, single: None }),
     };
-    let note = Suspicion { cursor, tries, single: None };
     store.note_suspicion(partition, lease, Some(&note)).await?;
-    Ok(if tries >= limit::FOLD_TRIES_MAX { Caution::Single } else { Caution::Watchful })
+    Ok(caution)
 }

@@ -25,6 +25,8 @@ enum Beginning {
     Rebuild,
     /// Go on with the messages later than the cursor's, in a new incarnation.
     Renew,
+    /// An earlier owner began that; go on from its cursor and copy the live runs at the end.
+    FinishRenewal,
 }
 
 impl Owner {
@@ -38,6 +40,11 @@ impl Owner {
         let start = match beginning {
             Beginning::GoOn => {
                 self.cursor = stored.unwrap_or_default();
+                start_of(&self.cursor)
+            }
+            Beginning::FinishRenewal => {
+                self.cursor = stored.unwrap_or_default();
+                self.snapshot_all = true;
                 start_of(&self.cursor)
             }
             Beginning::Rebuild => self.begin_rebuild(&identity).await?,
@@ -60,20 +67,22 @@ impl Owner {
         if cursor.log.is_empty() || cursor.log.starts_with(REBUILDING) {
             return Ok(Beginning::Rebuild);
         }
-        if cursor.log.starts_with(RENEWING) || cursor.log != identity {
+        let resumed = cursor.log.strip_prefix(RENEWING);
+        if resumed.unwrap_or(&cursor.log) != identity {
             return Ok(Beginning::Renew);
         }
+        let go_on = if resumed.is_some() { Beginning::FinishRenewal } else { Beginning::GoOn };
         if cursor.seq == 0 {
-            return Ok(Beginning::GoOn);
+            return Ok(go_on);
         }
         let log = &self.shared.ports.log;
         match log.time_at(self.partition, cursor.seq).await? {
-            Some(at) if at == cursor.at => Ok(Beginning::GoOn),
+            Some(at) if at == cursor.at => Ok(go_on),
             Some(_) => Ok(Beginning::Renew),
             // Gone: too old to be kept, or cut off.
             None => {
                 let first = log.first().await?;
-                Ok(if first > cursor.seq { Beginning::GoOn } else { Beginning::Renew })
+                Ok(if first > cursor.seq { go_on } else { Beginning::Renew })
             }
         }
     }
@@ -125,7 +134,7 @@ impl Owner {
     }
 
     /// A commit that moves the cursor only.
-    fn start(&self, from: Cursor, to: Cursor) -> Commit {
+    pub(super) fn start(&self, from: Cursor, to: Cursor) -> Commit {
         Commit {
             partition: self.partition,
             lease: self.lease.clone(),

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use stepmill_protocol::CommandId;
+use stepmill_protocol::{CommandId, PoolName};
 
 use super::OwnerError;
 use super::outbox::Ready;
 use super::owner::{Inner, Owner};
-use crate::port::queue::{OutgoingTask, QueueError};
-use crate::port::store::Published;
+use crate::port::queue::{OutgoingTask, QueueError, Tasks};
+use crate::port::store::{Commit, Published};
+
+/// How long tasks that were not published wait before they are tried again.
+const AFTER_FAILURE: std::time::Duration = std::time::Duration::from_millis(200);
 
 impl Owner {
     /// What may be done now that the cursor has moved: end the quiet time, answer questions, publish, give turns.
@@ -33,28 +36,29 @@ impl Owner {
             return Ok(());
         }
         self.load(ready.iter().map(|r| r.id.run)).await?;
-        let mut tasks = Vec::with_capacity(ready.len());
-        let mut ids = Vec::with_capacity(ready.len());
+        let mut pools = BTreeMap::<PoolName, Vec<OutgoingTask>>::new();
         for Ready { id, again } in ready {
             let Some(task) = self.body(&id) else {
-                // Only a bug leads here: the store says open, the run says it does not wait.
+                // Only a bug or a run that cannot be read leads here: the store says open, the run does not say that it waits.
                 tracing::error!(%id, "a dispatch in the outbox is not open in its run; passed over");
                 self.outbox.settle(&id);
                 continue;
             };
-            ids.push(id);
-            tasks.push(OutgoingTask { task, message_id: id.to_string(), again });
+            let message_id = id.to_string();
+            pools.entry(task.pool.clone()).or_default().push(OutgoingTask { task, message_id, again });
         }
-        let (queue, inner) = (self.shared.ports.tasks.clone(), self.inner.clone());
-        tokio::spawn(async move {
-            let results = publish_all(queue.as_ref(), ids, tasks).await;
-            // A failed one waits a moment, so that a queue that is full or away is not hammered.
-            if results.iter().any(|(_, r)| r.is_err()) {
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-            }
-            // The owner may be gone by now; the next one publishes what is open.
-            inner.send(Inner::Relayed(results)).ok();
-        });
+        for (pool, tasks) in pools {
+            let (queue, inner) = (self.shared.ports.tasks.clone(), self.inner.clone());
+            tokio::spawn(async move {
+                let results = publish_to(queue.as_ref(), &pool, tasks).await;
+                // A failed one waits a moment, so that a queue that is full or away is not hammered.
+                if results.iter().any(|(_, r)| r.is_err()) {
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
+                // The owner may be gone by now; the next one publishes what is open.
+                inner.send(Inner::Relayed(pool, results)).ok();
+            });
+        }
         Ok(())
     }
 
@@ -63,39 +67,51 @@ impl Owner {
         cached.run.as_ref()?.task(cached.plan.as_deref()?, *id, self.partition)
     }
 
-    /// The broker's answers.
+    /// Saves where published tasks lie, which else happens with the next batch: a quiet partition has none for a while.
+    pub(super) async fn save_positions(&mut self) -> Result<(), OwnerError> {
+        let outbox_put = self.outbox.take_unsaved();
+        if outbox_put.is_empty() {
+            return Ok(());
+        }
+        let commit = Commit { outbox_put, ..self.start(self.cursor.clone(), self.cursor.clone()) };
+        self.shared.ports.store.commit(commit).await?;
+        Ok(())
+    }
+
+    /// The broker's answers. A task that was settled while it was on its way is taken out again.
     pub(super) async fn relayed(
         &mut self,
+        pool: PoolName,
         results: Vec<(CommandId, Result<Published, QueueError>)>,
     ) -> Result<(), OwnerError> {
         let now = Self::instant();
+        let mut useless = Vec::new();
         for (id, result) in results {
             match result {
-                Ok(at) => self.outbox.published(&id, at, now),
+                Ok(at) if self.outbox.is_open(&id) => self.outbox.published(&id, at, now),
+                Ok(at) => useless.push(at),
                 Err(error) => {
                     tracing::warn!(%id, %error, "a task was not published; trying again");
                     self.outbox.unpublished(&id);
                 }
             }
         }
+        if !useless.is_empty() {
+            self.remove_later(BTreeMap::from([(pool, useless)]));
+        }
         self.publish().await
     }
 }
 
-/// Publishes, making sure of the pools' queues first where they may be missing.
-async fn publish_all(
-    queue: &dyn crate::port::queue::Tasks,
-    ids: Vec<CommandId>,
+/// Publishes to one pool, so that a pool whose queue is broken or full delays no other.
+async fn publish_to(
+    queue: &dyn Tasks,
+    pool: &PoolName,
     tasks: Vec<OutgoingTask>,
 ) -> Vec<(CommandId, Result<Published, QueueError>)> {
-    let mut pools: BTreeMap<_, ()> = BTreeMap::new();
-    for task in &tasks {
-        pools.insert(task.task.pool.clone(), ());
-    }
-    for pool in pools.keys() {
-        if let Err(error) = queue.ensure(pool).await {
-            tracing::warn!(%pool, %error, "the pool's queue cannot be made");
-        }
+    let ids: Vec<CommandId> = tasks.iter().map(|t| t.task.id).collect();
+    if let Err(error) = queue.ensure(pool).await {
+        return ids.into_iter().map(|id| (id, Err(error.clone()))).collect();
     }
     ids.into_iter().zip(queue.publish(tasks).await).collect()
 }

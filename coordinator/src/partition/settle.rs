@@ -4,11 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use stepmill_protocol::{Event, LogRecord, PoolName};
+use stepmill_protocol::{Event, LogRecord, PartitionNo, PoolName};
 
 use super::owner::{Inner, Owner};
 use super::work::{TURN, Work};
+use crate::port::queue::Log;
 use crate::port::store::Published;
+
+/// Waits between tries to append.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 impl Owner {
     /// Makes a committed batch true outside of the store. Publishing follows in [`Owner::catch_up`].
@@ -71,7 +76,7 @@ impl Owner {
 
     /// Takes messages out of their queues whose steps nobody waits for any more, so that no worker begins them. Best effort: a
     /// worker that has begun finds out from the answer to its report or its next question.
-    fn remove_later(&self, useless: BTreeMap<PoolName, Vec<Published>>) {
+    pub(super) fn remove_later(&self, useless: BTreeMap<PoolName, Vec<Published>>) {
         for (pool, messages) in useless {
             let tasks = self.shared.ports.tasks.clone();
             tokio::spawn(async move { tasks.remove(&pool, &messages).await });
@@ -86,15 +91,7 @@ impl Owner {
         }
         let (log, partition, alive) = (self.shared.ports.log.clone(), self.partition, self.inner.clone());
         tokio::spawn(async move {
-            let mut wait = Duration::from_millis(20);
-            while let Err(error) = log.append(partition, &records).await {
-                if alive.is_closed() {
-                    return;
-                }
-                tracing::warn!(%partition, %error, "cannot append to the log; trying again");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_secs(1));
-            }
+            append_all(log.as_ref(), partition, &records, || !alive.is_closed()).await;
         });
     }
 
@@ -117,5 +114,34 @@ impl Owner {
                 inner.send(Inner::TimersLate(keys)).ok();
             }
         });
+    }
+}
+
+/// Appends records, again and again until each is stored, cannot be (it is said and left out), or nobody is `wanted` any more.
+pub(super) async fn append_all(
+    log: &dyn Log,
+    partition: PartitionNo,
+    records: &[LogRecord],
+    wanted: impl Fn() -> bool,
+) {
+    if records.len() > 1 && log.append(partition, records).await.is_ok() {
+        return;
+    }
+    // One by one: a record that cannot be stored keeps no other away. One that is stored twice is a duplicate to the engine.
+    for record in records {
+        let mut wait = FIRST_WAIT;
+        while let Err(error) = log.append(partition, std::slice::from_ref(record)).await {
+            let (run, event) = (record.run, record.event.name());
+            if !error.retryable {
+                tracing::error!(%partition, %run, event, %error, "a record cannot be stored in the log and is left out");
+                break;
+            }
+            if !wanted() {
+                return;
+            }
+            tracing::warn!(%partition, %run, event, %error, "cannot append to the log; trying again");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
     }
 }

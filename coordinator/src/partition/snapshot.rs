@@ -1,13 +1,18 @@
 //! Copies of live runs in the log, from which it can be folded again: of every run when the log lost its end, and of a run before
 //! too many of its events or half of the log's age have passed.
 
+use std::time::Duration;
+
 use stepmill_protocol::{Event, LogRecord, RunId, limit};
 
 use super::OwnerError;
 use super::owner::Owner;
+use super::settle::append_all;
 
-/// Runs copied at a time.
+/// Runs copied or looked at at a time.
 const PAGE: usize = 100;
+/// How often all live runs are looked at.
+const PASS_EVERY: Duration = Duration::from_secs(3600);
 
 impl Owner {
     /// Copies every live run into the log and waits until that is stored.
@@ -22,7 +27,7 @@ impl Owner {
             for id in &page {
                 records.extend(self.copy(*id)?);
             }
-            self.shared.ports.log.append(self.partition, &records).await?;
+            append_all(self.shared.ports.log.as_ref(), self.partition, &records, || true).await;
             self.cache.trim();
         }
     }
@@ -38,6 +43,27 @@ impl Owner {
         }
         self.append_later(records);
         Ok(())
+    }
+
+    /// Looks at some of the stored live runs, whether their last copy has become too old: a run that waits for weeks changes nothing
+    /// and would never be noticed otherwise. One page per sweep, one pass per hour.
+    pub(super) async fn look_for_old(&mut self) -> Result<(), OwnerError> {
+        let now = Self::instant();
+        if now < self.next_pass {
+            return Ok(());
+        }
+        let page = self.shared.ports.store.live_runs(self.partition, self.passed, PAGE).await?;
+        self.passed = page.last().copied();
+        if page.is_empty() {
+            self.next_pass = now + PASS_EVERY;
+            return Ok(());
+        }
+        self.load(page.iter().copied()).await?;
+        for id in page {
+            self.note_long(id);
+        }
+        self.cache.trim();
+        self.copy_long_runs()
     }
 
     /// Notes a run whose events since its last copy have become many.

@@ -1,10 +1,12 @@
 //! What one batch changes: collected while folding, written by one commit, acted upon after it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use stepmill_definition::plan::Plan;
 use stepmill_engine::Command;
 use stepmill_protocol::api::Folded;
-use stepmill_protocol::{CommandId, DeadLetter, Event, PoolName, Priority, RunId, TimerId, Timestamp};
+use stepmill_protocol::{CommandId, DeadLetter, Digest, Event, PoolName, Priority, RunId, TimerId, Timestamp};
 
 /// Under this number a run's wish for another turn stands among its timers in the store, so that the next owner finds it. The
 /// engine numbers its own timers from 1.
@@ -13,6 +15,8 @@ pub(super) const TURN: TimerId = TimerId(0);
 /// The changes of one batch. For each dispatch and timer the last word counts.
 #[derive(Default)]
 pub(super) struct Work {
+    /// Plans of new runs.
+    pub(super) plans: BTreeMap<Digest, Arc<Plan>>,
     /// Runs whose stored state changes.
     pub(super) dirty: BTreeSet<RunId>,
     /// Dispatches: some = open, none = settled.
@@ -21,7 +25,7 @@ pub(super) struct Work {
     pub(super) timers: BTreeMap<(RunId, TimerId), Option<Timestamp>>,
     /// Runs that ask for another turn (some), or had it (none).
     pub(super) yields: BTreeMap<RunId, Option<u64>>,
-    /// Settled dispatches that no report settled: their messages are of no use.
+    /// Settled dispatches that neither their report nor their loss settled: their messages are of no use.
     pub(super) revoked: BTreeSet<CommandId>,
     /// Answers to whoever waits.
     pub(super) answers: Vec<(String, Folded)>,
@@ -45,7 +49,18 @@ impl Work {
                 }
                 Command::Withdraw { id } => {
                     self.outbox.insert(id, None);
-                    if !matches!(event, Event::Report(report) if report.id == id) {
+                    let by_itself = match event {
+                        Event::Report(report) => report.id == id,
+                        Event::TaskLost { id: lost } => *lost == id,
+                        Event::Submitted(_)
+                        | Event::Signal { .. }
+                        | Event::TimerDue { .. }
+                        | Event::Cancel { .. }
+                        | Event::Resume { .. }
+                        | Event::Park { .. }
+                        | Event::Snapshot { .. } => false,
+                    };
+                    if !by_itself {
                         self.revoked.insert(id);
                     }
                 }

@@ -63,6 +63,8 @@ pub(crate) struct StreamReader {
     delivered: u64,
     /// What the consumer had left after the last message.
     pending: u64,
+    /// Since when nothing has come although we looked; kept over calls that were given up.
+    silent_since: Option<Instant>,
 }
 
 impl StreamReader {
@@ -103,6 +105,7 @@ impl StreamReader {
             credit: 0,
             delivered: 0,
             pending: info.get("num_pending").and_then(Value::as_u64).unwrap_or(0),
+            silent_since: None,
         })
     }
 
@@ -162,14 +165,18 @@ impl StreamReader {
 
     async fn arrival(&mut self) -> Result<Message, NatsError> {
         if let Some(Some(message)) = self.arrivals.next().now_or_never() {
+            self.silent_since = None;
             return Ok(message);
         }
-        // The caller may have been away for long: silence counts from when we began to listen.
-        let silence_ends = Instant::now() + SILENCE_MAX;
+        // The caller may have been away for long: silence counts from when we first found nothing.
+        let silence_ends = *self.silent_since.get_or_insert_with(Instant::now) + SILENCE_MAX;
         let reason = tokio::select! {
             biased;
             message = self.arrivals.next() => match message {
-                Some(message) => return Ok(message),
+                Some(message) => {
+                    self.silent_since = None;
+                    return Ok(message);
+                }
                 None => "the connection is closed",
             },
             _ = self.generation.changed() => "the connection was broken meanwhile",

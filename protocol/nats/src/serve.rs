@@ -155,9 +155,10 @@ impl Nats {
                 async move { answer_ask(&nats, partition, &*handler, message).await }
             })
         });
-        let (nats, calls) = (self.clone(), Arc::clone(&serving.calls));
+        // Of their own: whoever waits for a run holds one for as long as that takes.
+        let (nats, waits) = (self.clone(), Arc::new(Semaphore::new(OWNER_CALLS_MAX)));
         serving.add(|stopped| {
-            each(owns, stopped, calls, move |message| {
+            each(owns, stopped, waits, move |message| {
                 let (nats, handler) = (nats.clone(), Arc::clone(&handler));
                 async move {
                     if let (Some(reply), Some(body)) = (message.reply, handler.own(partition, message.payload).await) {

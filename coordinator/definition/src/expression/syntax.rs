@@ -270,7 +270,8 @@ fn collect(term: &mut Term<&str>, found: &mut Names) {
 
 /// Wraps the body of every definition in `__deep`, with its height as the weight. Gives the term's height.
 fn guard<'s>(term: &mut Term<&'s str>, arena: &'s Arena) -> Result<usize, ExpressionMistake> {
-    if let Term::Def(defs, _) = term {
+    let mut height = 0;
+    if let Term::Def(defs, rest) = term {
         for def in defs {
             if def.name.starts_with('_') {
                 return Err(ExpressionMistake {
@@ -280,13 +281,14 @@ fn guard<'s>(term: &mut Term<&'s str>, arena: &'s Arena) -> Result<usize, Expres
                     span: (0, 0),
                 });
             }
-            let height = guard(&mut def.body, arena)?;
-            let weight: &'s str = arena.alloc(height.to_string());
+            let weight = guard(&mut def.body, arena)?;
+            height = height.max(weight);
+            let weight: &'s str = arena.alloc(weight.to_string());
             let body = std::mem::take(&mut def.body);
             def.body = Term::Call("__deep", vec![Term::Num(weight), body]);
         }
+        return Ok(height.max(guard(rest, arena)?) + 1);
     }
-    let mut height = 0;
     for child in children(term) {
         height = height.max(guard(child, arena)?);
     }

@@ -172,6 +172,7 @@ fn no_nesting_overflows_the_stack() {
         let inputs = [json!(null), json!([[[[1]]]]), (0..120).fold(json!(1), |v, _| json!([v]))];
         for n in [1, 10, 40, 60, 90, 120, 150, 199, 250, 5_000, 30_000] {
             for text in deep(n) {
+                eprintln!("{n} {}", &text[..30.min(text.len())]);
                 match Expression::compile(&text, KNOWN) {
                     Ok(expression) => {
                         for input in &inputs {

@@ -17,9 +17,9 @@ use crate::port::queue::{LogMessage, Source};
 use crate::store::embedded::{Counters, Keeper, LOG, Tables, key};
 
 /// Messages of one partition in memory.
-const ENTRIES_MAX: usize = 4_096;
+const ENTRIES_MAX: usize = 2_048;
 /// Bytes of them, encoded.
-const BYTES_MAX: usize = 4 * 1024 * 1024;
+const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The newest messages of all partitions.
 pub(crate) struct HotLog {

@@ -75,7 +75,8 @@ impl Log for NatsLog {
             return Ok(None);
         }
         let message = self.log.message(seq).await.map_err(error)?;
-        Ok(message.filter(|m| m.subject.as_ref().is_some_and(|s| s.partition == partition)).map(|m| m.time))
+        // A stray subject counts: the cursor may stand on it.
+        Ok(message.filter(|m| m.subject.as_ref().is_none_or(|s| s.partition == partition)).map(|m| m.time))
     }
 
     async fn first(&self) -> Result<u64, QueueError> {

@@ -55,48 +55,43 @@ impl Tasks for NatsTasks {
     }
 
     async fn publish(&self, tasks: Vec<OutgoingTask>) -> Vec<Result<Published, QueueError>> {
-        let count = tasks.len();
-        let mut pools = Vec::with_capacity(count);
-        let mut messages = Vec::with_capacity(count);
-        for outgoing in tasks {
-            let OutgoingTask { task, again, .. } = outgoing;
-            if !self.known.lock().contains_key(&task.pool) {
-                let message = format!("the queue of pool `{}` has not been seen yet", task.pool);
-                return std::iter::repeat_n(Err(QueueError { message, retryable: true }), count).collect();
-            }
-            let payload = match codec::pack(&task) {
-                Ok(bytes) => Bytes::from(bytes),
-                Err(e) => return std::iter::repeat_n(Err(unreadable(e)), count).collect(),
-            };
-            pools.push(task.pool.clone());
-            messages.push(TaskMessage {
-                id: task.id,
-                pool: task.pool,
-                priority: task.priority,
-                kind: task.kind,
-                again,
-                payload,
-            });
-        }
-        // Taken before publishing: a queue that is made anew meanwhile then looks foreign to the sweep, never the other way round.
-        let identities: Vec<Option<Arc<str>>> = {
-            let known = self.known.lock();
-            pools.iter().map(|pool| known.get(pool).cloned()).collect()
-        };
-        let results = self.queues.publish(messages).await;
-        results
-            .into_iter()
-            .zip(pools.iter().zip(identities))
-            .map(|(stored, (pool, identity))| match stored {
-                Ok(stored) => {
-                    Ok(Published { seq: stored.seq, stream: identity.map(|i| i.to_string()).unwrap_or_default() })
+        let mut results: Vec<Option<Result<Published, QueueError>>> = Vec::with_capacity(tasks.len());
+        let mut sent = Vec::with_capacity(tasks.len());
+        let mut messages = Vec::with_capacity(tasks.len());
+        for (place, OutgoingTask { task, again, .. }) in tasks.into_iter().enumerate() {
+            results.push(None);
+            // Taken before publishing: a queue that is made anew meanwhile then looks foreign to the sweep, never the other way round.
+            let identity = self.known.lock().get(&task.pool).cloned();
+            match (identity, codec::pack(&task).map_err(unreadable)) {
+                (None, _) => {
+                    let message = format!("the queue of pool `{}` has not been seen yet", task.pool);
+                    results[place] = Some(Err(QueueError { message, retryable: true }));
                 }
+                (_, Err(error)) => results[place] = Some(Err(error)),
+                (Some(identity), Ok(bytes)) => {
+                    sent.push((place, task.pool.clone(), identity));
+                    messages.push(TaskMessage {
+                        id: task.id,
+                        pool: task.pool,
+                        priority: task.priority,
+                        kind: task.kind,
+                        again,
+                        payload: Bytes::from(bytes),
+                    });
+                }
+            }
+        }
+        for ((place, pool, identity), stored) in sent.into_iter().zip(self.queues.publish(messages).await) {
+            results[place] = Some(match stored {
+                Ok(stored) => Ok(Published { seq: stored.seq, stream: identity.to_string() }),
                 Err(e) => {
-                    self.forget(pool);
+                    self.forget(&pool);
                     Err(error(e))
                 }
-            })
-            .collect()
+            });
+        }
+        let unanswered = || QueueError { message: "the broker gave no answer".into(), retryable: true };
+        results.into_iter().map(|r| r.unwrap_or_else(|| Err(unanswered()))).collect()
     }
 
     async fn gone(&self, pool: &PoolName, messages: &[Published]) -> Result<Vec<bool>, QueueError> {
@@ -129,7 +124,12 @@ impl Tasks for NatsTasks {
     }
 
     async fn remove(&self, pool: &PoolName, messages: &[Published]) {
-        let all = messages.iter().map(|at| async {
+        // In a queue that was made anew, the same number is another task.
+        let present = match self.queues.state(pool).await {
+            Ok(Some(state)) => state.incarnation,
+            Ok(None) | Err(_) => return,
+        };
+        let all = messages.iter().filter(|at| at.stream == present).map(|at| async {
             if let Err(e) = self.queues.remove(pool, at.seq).await {
                 tracing::debug!(%pool, seq = at.seq, error = %e, "a useless task stays in its queue");
             }

@@ -13,7 +13,7 @@ use super::table::Tables;
 use super::{clock, code, key};
 
 /// Bytes of pages that the database keeps in memory.
-const CACHE_BYTES: usize = 128 * 1024 * 1024;
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Where the bytes are.
 #[derive(Clone, Debug)]
