@@ -77,7 +77,7 @@ pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<(), CliErro
     let system = assemble::embedded(&storage, None, None).await?;
     let workers = start_workers(&system, &args)?;
     let client = system.client(&settings);
-    client.define(example::WORKFLOW).await?;
+    follow::patiently(|| client.define(example::WORKFLOW)).await?;
     let outcomes = answer(&client, out, tickets).await?;
     let summary = summarize(&outcomes, begun.elapsed().as_secs_f64());
     drop(workers);

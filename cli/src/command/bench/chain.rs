@@ -17,6 +17,7 @@ use crate::command::Context;
 use crate::config::Settings;
 use crate::connect;
 use crate::error::CliError;
+use crate::follow::patiently;
 use crate::output::table;
 use crate::servers::Sync;
 
@@ -172,7 +173,8 @@ async fn measure(
     chain: Chain,
     used: impl Fn() -> Uses,
 ) -> Result<(Measured, Uses), CliError> {
-    client.define(&load::definition(client.namespace().as_str(), chain.steps)).await?;
+    let source = load::definition(client.namespace().as_str(), chain.steps);
+    patiently(|| client.define(&source)).await?;
     load::drive(client, chain, (chain.runs / 10).clamp(1, 200), &ProgressBar::hidden()).await?;
     let bar = if context.out.draws() { ProgressBar::new(chain.runs as u64) } else { ProgressBar::hidden() };
     let before = used();
