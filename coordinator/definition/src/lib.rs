@@ -12,4 +12,4 @@ mod template;
 mod tree;
 
 pub use compile::{Compiled, compile, digest};
-pub use mistake::{Mistake, Mistakes, Severity};
+pub use mistake::{Mistake, Mistakes, Severity, Shown};

@@ -92,6 +92,12 @@ impl Mistakes {
         &self.list
     }
 
+    /// The same mistakes under a heading that counts them, to be rendered by miette.
+    #[must_use]
+    pub const fn shown(&self) -> Shown<'_> {
+        Shown(self)
+    }
+
     fn place(&self, mistake: &Mistake) -> (usize, usize) {
         let offset = mistake.span.map_or(0, |s| s.0);
         let before = self.source.inner().get(..offset).unwrap_or_default();
@@ -151,6 +157,36 @@ impl Diagnostic for Mistakes {
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
         Some(Box::new(self.list.iter().map(|m| m as &dyn Diagnostic)))
+    }
+}
+
+/// See [`Mistakes::shown`].
+#[derive(Debug)]
+pub struct Shown<'m>(&'m Mistakes);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |grade| self.0.list.iter().filter(|m| m.severity == grade).count();
+        let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let parts: Vec<String> = [(errors, "mistake"), (warnings, "warning")]
+            .into_iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, word)| plural(n, word))
+            .collect();
+        write!(f, "{} in {}", parts.join(" and "), self.0.source.name())
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.0.source)
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        self.0.related()
     }
 }
 

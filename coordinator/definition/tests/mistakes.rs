@@ -10,7 +10,7 @@ fn shown(source: &str) -> String {
     let mistakes = compile(source).expect_err(source).with_name("orders.yaml");
     let mut out = String::new();
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(100);
-    handler.render_report(&mut out, &mistakes).unwrap();
+    handler.render_report(&mut out, &mistakes.shown()).unwrap();
     out
 }
 

@@ -250,3 +250,9 @@ fn repeated_parts_are_bounded() {
     let plan = plan(anchors);
     assert_eq!(node(&plan, "/do/1/b").definition, json!({"set": {"n": 1}}));
 }
+
+#[test]
+fn a_plan_may_be_shared_by_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&plan("do: [ { a: { set: { x: '${ .a | length }' } } } ]"));
+}

@@ -129,7 +129,11 @@ fn changed_documents_are_judged_as_the_schema_judges_them() {
             match compile(&mutant.to_string()) {
                 Ok(_) if valid => accepted += 1,
                 Ok(_) => wrong.push(format!("{name}: {what}: the schema refuses it, we accept it")),
-                Err(_) if !valid => refused += 1,
+                Err(mistakes) if !valid => {
+                    let said = mistakes.list().iter().any(|m| m.severity == Severity::Error && m.code != "internal");
+                    assert!(said, "{what}: refused without a reason");
+                    refused += 1;
+                }
                 Err(mistakes) => {
                     let foreign: Vec<String> = mistakes
                         .list()

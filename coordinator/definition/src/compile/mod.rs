@@ -51,7 +51,21 @@ pub fn compile(source: &str) -> Result<Compiled, Mistakes> {
             tidy(&mut mistakes);
             Ok(Compiled { plan, warnings: mistakes })
         }
-        Some(_) | None => Err(Mistakes::new(source, mistakes)),
+        Some(_) => Err(Mistakes::new(source, mistakes)),
+        None => {
+            if !refused {
+                // nothing should end here; if something does, its author gets an answer all the same
+                mistakes.push(Mistake {
+                    code: "internal",
+                    message: "the definition could not be compiled".into(),
+                    help: "this is a fault of Stepmill; please report it with the definition".into(),
+                    span: None,
+                    path: String::new(),
+                    severity: Severity::Error,
+                });
+            }
+            Err(Mistakes::new(source, mistakes))
+        }
     }
 }
 

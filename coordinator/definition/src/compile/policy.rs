@@ -89,7 +89,7 @@ impl<'a, 't> Compiler<'a, 't> {
         let jitter = model.jitter.map(|(from, to)| self.jitter(from, to));
         let attempt_duration = model.attempt_duration.map(|t| self.duration(t));
         let duration_max = model.duration.map(|t| self.duration(t));
-        if model.count.is_none() && model.duration.is_none() {
+        if model.count.is_none() && model.duration.is_none() && model.tree.get("limit").is_none() {
             let message = format!("a retry policy without a limit tries {ATTEMPTS_MAX} times");
             let help = "add `limit: { attempt: { count: 5 } }` or `limit: { duration: … }`";
             self.reader.warn("retry-limit", model.tree.span, &model.tree.at, message, help);

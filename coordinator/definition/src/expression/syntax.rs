@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jaq_core::compile::Undefined;
 pub(super) use jaq_core::load::Arena;
 use jaq_core::load::lex::{Lexer, StrPart, Token};
-use jaq_core::load::parse::{BinaryOp, Def, Parser, Pattern, Term};
+use jaq_core::load::parse::{BinaryOp, Def, Expect, Parser, Pattern, Term};
 use jaq_core::load::{File, Loader};
 use jaq_core::path::Part;
 
@@ -16,7 +16,7 @@ use crate::near::nearest;
 /// Bytes of an expression.
 const BYTES_MAX: usize = 32 * 1024;
 /// Nesting of an expression, operators in a row included: the parser and the interpreter go one level down for each.
-const NESTING_MAX: usize = 200;
+const NESTING_MAX: usize = 100;
 
 /// Why a text is not an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub(super) struct Names {
 }
 
 /// Parses an expression.
+#[expect(clippy::wildcard_enum_match_arm, reason = "jaq may add kinds of tokens that it expects")]
 pub(super) fn parse(code: &str) -> Result<Term<&str>, ExpressionMistake> {
     check_size(code)?;
     let whole = |part: &str| span_of(code, part);
@@ -52,12 +53,15 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, ExpressionMistake> {
     Parser::new(&tokens).parse(|p| p.term()).map_err(|errors| match errors.into_iter().next() {
         Some((expect, found)) => {
             let found = Token::opt_as_str(found, code);
-            let got = if found.is_empty() {
-                "the end".to_owned()
-            } else {
-                format!("`{}`", found.chars().take(20).collect::<String>())
+            let got = match found {
+                "" => "the end".to_owned(),
+                found => format!("`{}`", found.chars().take(20).collect::<String>()),
             };
-            syntax(format!("{} expected, but found {got}", expect.as_str()), whole(found))
+            let message = match expect {
+                Expect::Nothing => format!("unexpected {got}"),
+                expect => format!("{} expected, but found {got}", expect.as_str()),
+            };
+            syntax(message, whole(found))
         }
         None => syntax("not an expression".into(), (0, code.len())),
     })
@@ -306,7 +310,7 @@ pub(super) fn link<'s>(
 ) -> Result<jaq_core::Filter<Lang>, ExpressionMistake> {
     let calls = names(&mut term).calls;
     if let Some(name) = calls.iter().find(|n| n.starts_with('_') && !own) {
-        return Err(unknown(code, name, code.find(name.as_str()).map_or((0, code.len()), |at| (at, name.len()))));
+        return Err(unknown(name, code.find(name.as_str()).map_or((0, code.len()), |at| (at, name.len()))));
     }
     guard(&mut term, arena)?;
     let mut prelude: Vec<Def<&str>> = needed(calls).into_iter().collect();
@@ -330,9 +334,9 @@ pub(super) fn link<'s>(
 fn undefined(code: &str, name: &str, what: &Undefined) -> ExpressionMistake {
     let span = span_of(code, name);
     match what {
-        Undefined::Filter(0) => unknown(code, name, span),
+        Undefined::Filter(0) => unknown(name, span),
         Undefined::Filter(n) => {
-            let mut mistake = unknown(code, name, span);
+            let mut mistake = unknown(name, span);
             if mistake.code == "expression-unknown" {
                 mistake.message =
                     format!("there is no function `{name}` with {n} argument{}", if *n == 1 { "" } else { "s" });
@@ -348,7 +352,7 @@ fn undefined(code: &str, name: &str, what: &Undefined) -> ExpressionMistake {
     }
 }
 
-fn unknown(_code: &str, name: &str, span: (usize, usize)) -> ExpressionMistake {
+fn unknown(name: &str, span: (usize, usize)) -> ExpressionMistake {
     if let Some((_, why)) = FORBIDDEN.iter().find(|f| f.0 == name) {
         let message = format!("`{name}` is not allowed in a workflow");
         return ExpressionMistake { code: "expression-forbidden", message, help: (*why).into(), span };

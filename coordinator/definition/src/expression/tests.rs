@@ -170,9 +170,8 @@ fn deep(n: usize) -> Vec<String> {
 fn no_nesting_overflows_the_stack() {
     let run = || {
         let inputs = [json!(null), json!([[[[1]]]]), (0..120).fold(json!(1), |v, _| json!([v]))];
-        for n in [1, 10, 40, 60, 90, 120, 150, 199, 250, 5_000, 30_000] {
+        for n in [1, 10, 20, 30, 40, 49, 60, 75, 90, 99, 250, 5_000, 30_000] {
             for text in deep(n) {
-                eprintln!("{n} {}", &text[..30.min(text.len())]);
                 match Expression::compile(&text, KNOWN) {
                     Ok(expression) => {
                         for input in &inputs {
@@ -188,11 +187,12 @@ fn no_nesting_overflows_the_stack() {
         }
     };
     // as large as the threads of a runtime are; an overflow would end the process
-    std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(run).unwrap().join().unwrap();
+    std::thread::Builder::new().stack_size(1536 * 1024).spawn(run).unwrap().join().unwrap();
 }
 
 #[test]
 fn what_is_not_known_or_not_allowed_is_named_with_its_place() {
+    let mut wrong = Vec::new();
     for (text, code, span, said) in [
         ("$contxt.x", "expression-unknown", (0, 7), "did you mean `$context`"),
         ("1 + $nope", "expression-unknown", (4, 5), "known here"),
@@ -203,16 +203,18 @@ fn what_is_not_known_or_not_allowed_is_named_with_its_place() {
         ("localtime", "expression-forbidden", (0, 9), "gmtime"),
         ("__deep(1; .)", "expression-unknown", (0, 6), ""),
         ("def __deep(a; b): 1; 1", "expression-forbidden", (0, 0), "reserved"),
-        (".a[", "expression-syntax", (2, 1), ""),
+        (".a[", "expression-syntax", (3, 0), ""),
         (".a +", "expression-syntax", (4, 0), ""),
         ("", "expression-syntax", (0, 0), ""),
-        ("import \"x\" as x; .", "expression-syntax", (0, 6), ""),
+        ("import \"x\" as x; .", "expression-syntax", (7, 3), ""),
         ("$ENV.HOME", "expression-unknown", (0, 4), ""),
     ] {
         let mistake = Expression::compile(text, KNOWN).expect_err(text);
-        assert_eq!((mistake.code, mistake.span), (code, span), "{text}: {mistake:?}");
-        assert!(mistake.help.contains(said), "{text}: {mistake:?}");
+        if (mistake.code, mistake.span) != (code, span) || !mistake.help.contains(said) {
+            wrong.push(format!("{text}: {mistake:?}"));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

@@ -30,8 +30,8 @@ impl<'t> Http<'t> {
     pub(crate) fn read(reader: &Reader<'_>, tree: &'t Tree) -> Option<Self> {
         let mut fields = reader.object(tree, "`with` of `call: http`")?;
         let method =
-            fields.need("method", reader).filter(|t| reader.text(t, "`method`").is_some_and(|m| is_method(reader, &m)));
-        let endpoint = fields.need("endpoint", reader);
+            fields.need("method").filter(|t| reader.text(t, "`method`").is_some_and(|m| is_method(reader, &m)));
+        let endpoint = fields.need("endpoint");
         let mut rest = Vec::new();
         for key in ["headers", "query"] {
             if let Some(value) = fields.take(key).filter(|t| texts(reader, t, key)) {
@@ -95,7 +95,7 @@ fn read_endpoint<'t>(reader: &Reader<'_>, tree: &'t Tree) -> (Option<Text>, Opti
         return (valid(tree), None);
     }
     let Some(mut fields) = reader.object(tree, "`endpoint`") else { return (None, None) };
-    let uri = fields.need("uri", reader).and_then(valid);
+    let uri = fields.need("uri").and_then(valid);
     let authentication = fields.take("authentication").and_then(|t| AuthenticationRef::read(reader, t));
     fields.finish(reader);
     (uri, authentication)
@@ -156,7 +156,7 @@ impl<'t> Authentication<'t> {
         let keys: &[&'static str] = if kind == "basic" { &["username", "password"] } else { &["token"] };
         let mut found = Vec::new();
         for key in keys {
-            if let Some(value) = fields.need(key, reader)
+            if let Some(value) = fields.need(key)
                 && reader.text(value, "a part of an authentication policy").is_some()
             {
                 found.push((*key, value));

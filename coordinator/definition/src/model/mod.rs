@@ -52,9 +52,9 @@ pub(crate) fn expression_inside(text: &str) -> Option<&str> {
 impl<'t> Workflow<'t> {
     pub(crate) fn read(reader: &Reader<'_>, root: &'t Tree) -> Option<Self> {
         let mut fields = reader.object(root, "a definition")?;
-        let document = fields.need("document", reader).and_then(|t| Document::read(reader, t));
+        let document = fields.need("document").and_then(|t| Document::read(reader, t));
         let uses = fields.take("use").and_then(|t| Uses::read(reader, t)).unwrap_or_default();
-        let tasks = fields.need("do", reader).map(|t| tasks(reader, t, "`do`")).unwrap_or_default();
+        let tasks = fields.need("do").map(|t| tasks(reader, t, "`do`")).unwrap_or_default();
         let flow = Flow::read(reader, &mut fields, false);
         let timeout = fields.take("timeout").and_then(|t| TimeoutRef::read(reader, t));
         fields.refuse("schedule", "`schedule`", reader);
@@ -88,19 +88,15 @@ fn read_evaluate(reader: &Reader<'_>, tree: &Tree) {
 impl<'t> Document<'t> {
     fn read(reader: &Reader<'_>, tree: &'t Tree) -> Option<Self> {
         let mut fields = reader.object(tree, "`document`")?;
-        let dsl =
-            fields.need("dsl", reader).and_then(|t| reader.text(t, "`dsl`")).filter(|t| semantic(reader, t, "`dsl`"));
+        let dsl = fields.need("dsl").and_then(|t| reader.text(t, "`dsl`")).filter(|t| semantic(reader, t, "`dsl`"));
         if let Some(dsl) = dsl.filter(|d| !d.text.starts_with("1.0.")) {
             reader.unsupported(&format!("version {} of the language; use 1.0.3", dsl.text), dsl.span, &dsl.at);
         }
         let mut name = |key: &'static str| {
-            fields
-                .need(key, reader)
-                .and_then(|t| reader.text(t, &format!("`{key}`")))
-                .filter(|t| host_name(reader, t, key))
+            fields.need(key).and_then(|t| reader.text(t, &format!("`{key}`"))).filter(|t| host_name(reader, t, key))
         };
         let (namespace, name) = (name("namespace"), name("name"));
-        let version = fields.need("version", reader).and_then(|t| reader.text(t, "`version`"));
+        let version = fields.need("version").and_then(|t| reader.text(t, "`version`"));
         let version = version.filter(|t| semantic(reader, t, "`version`"));
         for key in ["title", "summary"] {
             if let Some(text) = fields.take(key) {

@@ -105,7 +105,7 @@ impl<'t> TimeoutRef<'t> {
 /// The `after` of a timeout.
 pub(crate) fn timeout<'t>(reader: &Reader<'_>, tree: &'t Tree) -> Option<&'t Tree> {
     let mut fields = reader.object(tree, "`timeout`")?;
-    let after = fields.need("after", reader).filter(|t| duration(reader, t, "`after`"));
+    let after = fields.need("after").filter(|t| duration(reader, t, "`after`"));
     fields.finish(reader);
     after
 }
@@ -213,8 +213,8 @@ fn count(reader: &Reader<'_>, tree: &Tree) -> Option<i64> {
 
 fn jitter<'t>(reader: &Reader<'_>, tree: &'t Tree) -> Option<(&'t Tree, &'t Tree)> {
     let mut fields = reader.object(tree, "`jitter`")?;
-    let from = fields.need("from", reader).filter(|t| duration(reader, t, "`from`"));
-    let to = fields.need("to", reader).filter(|t| duration(reader, t, "`to`"));
+    let from = fields.need("from").filter(|t| duration(reader, t, "`from`"));
+    let to = fields.need("to").filter(|t| duration(reader, t, "`to`"));
     fields.finish(reader);
     from.zip(to)
 }
@@ -273,8 +273,8 @@ pub(crate) const ERROR_FIELDS: [&str; 5] = ["type", "status", "title", "detail",
 impl<'t> ErrorModel<'t> {
     pub(crate) fn read(reader: &Reader<'_>, tree: &'t Tree) -> Option<Self> {
         let mut fields = reader.object(tree, "an error")?;
-        fields.need("type", reader);
-        fields.need("status", reader);
+        fields.need("type");
+        fields.need("status");
         let model = Self { fields: error_fields(reader, &mut fields) };
         fields.finish(reader);
         Some(model)

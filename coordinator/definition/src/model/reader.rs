@@ -71,7 +71,7 @@ impl<'s> Reader<'s> {
     /// The fields of an object.
     pub(crate) fn object<'t>(&self, tree: &'t Tree, what: &'static str) -> Option<Fields<'t>> {
         match &tree.kind {
-            Kind::Map(entries) => Some(Fields { entries, tree, what, known: Vec::new() }),
+            Kind::Map(entries) => Some(Fields { entries, tree, what, known: Vec::new(), missing: Vec::new() }),
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => {
                 self.wrong_type(tree, what, "an object");
                 None
@@ -157,6 +157,7 @@ pub(crate) struct Fields<'t> {
     pub(crate) tree: &'t Tree,
     what: &'static str,
     known: Vec<&'static str>,
+    missing: Vec<&'static str>,
 }
 
 impl<'t> Fields<'t> {
@@ -171,12 +172,11 @@ impl<'t> Fields<'t> {
         self.entry(key).map(|e| &e.value)
     }
 
-    /// A field that must be there.
-    pub(crate) fn need(&mut self, key: &'static str, reader: &Reader<'_>) -> Option<&'t Tree> {
+    /// A field that must be there; [`Fields::finish`] notes it otherwise.
+    pub(crate) fn need(&mut self, key: &'static str) -> Option<&'t Tree> {
         let found = self.take(key);
         if found.is_none() {
-            let message = format!("{} needs `{key}`", self.what);
-            reader.error("missing-key", self.tree.span, &self.tree.at, message, format!("add `{key}:`"));
+            self.missing.push(key);
         }
         found
     }
@@ -188,10 +188,11 @@ impl<'t> Fields<'t> {
         }
     }
 
-    /// Notes the fields that nobody asked for.
-    pub(crate) fn finish(self, reader: &Reader<'_>) {
+    /// Notes the fields that nobody asked for and those that are missing.
+    pub(crate) fn finish(mut self, reader: &Reader<'_>) {
         for entry in self.entries.iter().filter(|e| !self.known.contains(&&*e.key)) {
-            let help = match nearest(&entry.key, self.known.iter().copied()) {
+            let near = nearest(&entry.key, self.known.iter().copied());
+            let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
                     let mut known = self.known.clone();
@@ -202,6 +203,12 @@ impl<'t> Fields<'t> {
             };
             let message = format!("{} has no key `{}`", self.what, entry.key);
             reader.error("unknown-key", entry.key_span, &entry.value.at, message, help);
+            // a key that is misspelt is not missing as well
+            self.missing.retain(|m| near != Some(m));
+        }
+        for key in &self.missing {
+            let message = format!("{} needs `{key}`", self.what);
+            reader.error("missing-key", self.tree.span, &self.tree.at, message, format!("add `{key}:`"));
         }
     }
 }

@@ -215,7 +215,7 @@ fn switch<'t>(reader: &Reader<'_>, tree: &'t Tree) -> Option<TaskKind<'t>> {
         let name = Text { text: entry.key.clone(), span: entry.key_span, at: entry.value.at.clone() };
         let when = fields.take("when").and_then(|t| reader.text(t, "`when`"));
         let has_when = entry.value.get("when").is_some();
-        let then = fields.need("then", reader).and_then(|t| reader.text(t, "`then`"));
+        let then = fields.need("then").and_then(|t| reader.text(t, "`then`"));
         fields.finish(reader);
         if cases.last().is_some_and(|c| c.when.is_none()) && !cases.is_empty() {
             let message = format!("the case `{}` is never looked at: the one before it has no `when`", name.text);
@@ -230,11 +230,11 @@ fn switch<'t>(reader: &Reader<'_>, tree: &'t Tree) -> Option<TaskKind<'t>> {
 
 fn for_<'t>(reader: &Reader<'_>, task: &mut Fields<'t>, tree: &'t Tree) -> Option<TaskKind<'t>> {
     let while_ = task.take("while").and_then(|t| reader.text(t, "`while`"));
-    let body = task.need("do", reader).map(|t| tasks(reader, t, "`do`")).unwrap_or_default();
+    let body = task.need("do").map(|t| tasks(reader, t, "`do`")).unwrap_or_default();
     let mut fields = reader.object(tree, "`for`")?;
     let each = fields.take("each").and_then(|t| variable(reader, t, "`each`"));
     let at = fields.take("at").and_then(|t| variable(reader, t, "`at`"));
-    let items = fields.need("in", reader).filter(|t| match &t.kind {
+    let items = fields.need("in").filter(|t| match &t.kind {
         Kind::Text(_) => true,
         Kind::List(items) => items.iter().all(|item| match item.kind {
             Kind::Map(_) => true,
@@ -274,7 +274,7 @@ fn variable(reader: &Reader<'_>, tree: &Tree, what: &str) -> Option<Text> {
 
 fn fork<'t>(reader: &Reader<'_>, tree: &'t Tree) -> Option<TaskKind<'t>> {
     let mut fields = reader.object(tree, "`fork`")?;
-    let branches = fields.need("branches", reader).map(|t| tasks(reader, t, "`branches`")).unwrap_or_default();
+    let branches = fields.need("branches").map(|t| tasks(reader, t, "`branches`")).unwrap_or_default();
     let compete = fields.take("compete").and_then(|t| reader.boolean(t, "`compete`")).unwrap_or(false);
     fields.finish(reader);
     Some(TaskKind::Fork { branches, compete })
@@ -282,7 +282,7 @@ fn fork<'t>(reader: &Reader<'_>, tree: &'t Tree) -> Option<TaskKind<'t>> {
 
 fn try_<'t>(reader: &Reader<'_>, task: &mut Fields<'t>, tree: &'t Tree) -> Option<TaskKind<'t>> {
     let body = tasks(reader, tree, "`try`");
-    let mut fields = task.need("catch", reader).and_then(|t| reader.object(t, "`catch`"))?;
+    let mut fields = task.need("catch").and_then(|t| reader.object(t, "`catch`"))?;
     let mut with = Vec::new();
     if let Some(mut errors) = fields.take("errors").and_then(|t| reader.object(t, "`errors`")) {
         if let Some(mut filter) = errors.take("with").and_then(|t| reader.object(t, "`errors.with`")) {
@@ -310,7 +310,7 @@ fn try_<'t>(reader: &Reader<'_>, task: &mut Fields<'t>, tree: &'t Tree) -> Optio
 
 fn raise<'t>(reader: &Reader<'_>, tree: &'t Tree) -> Option<TaskKind<'t>> {
     let mut fields = reader.object(tree, "`raise`")?;
-    let error = fields.need("error", reader);
+    let error = fields.need("error");
     fields.finish(reader);
     let error = error?;
     let error = match error.kind {
@@ -332,7 +332,7 @@ fn call<'t>(reader: &Reader<'_>, fields: &mut Fields<'t>, tree: &'t Tree) -> Kin
         return Kinds::Refused;
     }
     let with = if &*name.text == "http" {
-        fields.need("with", reader).and_then(|t| Http::read(reader, t)).map(|h| With::Http(Box::new(h)))
+        fields.need("with").and_then(|t| Http::read(reader, t)).map(|h| With::Http(Box::new(h)))
     } else {
         fields.take("with").filter(|t| reader.object(t, "`with`").is_some()).map(With::Plain)
     };
