@@ -7,6 +7,7 @@ pub mod mistake;
 mod model;
 mod near;
 pub mod plan;
+mod scalar;
 pub mod schema;
 mod template;
 mod tree;

@@ -8,6 +8,7 @@ use serde_json::{Map, Number, Value};
 use stepmill_protocol::limit::DEFINITION_BYTES_MAX;
 
 use crate::mistake::{Mistake, Severity};
+use crate::scalar::resolve;
 
 /// Values of a document, with what its aliases repeat.
 const NODES_MAX: usize = 100_000;
@@ -383,46 +384,4 @@ impl Builder<'_> {
         }
         Ok(())
     }
-}
-
-/// A plain scalar by YAML's core schema.
-fn resolve(text: &str) -> Result<Kind, String> {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Ok(Kind::Null),
-        "true" | "True" | "TRUE" => return Ok(Kind::Bool(true)),
-        "false" | "False" | "FALSE" => return Ok(Kind::Bool(false)),
-        _ => {}
-    }
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    let number = if digits(unsigned) {
-        text.parse::<i64>().map(Number::from).or_else(|_| text.parse::<u64>().map(Number::from)).ok()
-    } else if let Some(hex) = text.strip_prefix("0x").filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit())) {
-        u64::from_str_radix(hex, 16).map(Number::from).ok()
-    } else if let Some(oct) = text.strip_prefix("0o").filter(|o| o.bytes().all(|b| (b'0'..=b'7').contains(&b))) {
-        u64::from_str_radix(oct, 8).map(Number::from).ok()
-    } else if is_float(unsigned) {
-        text.parse::<f64>().ok().and_then(Number::from_f64)
-    } else if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        None
-    } else {
-        return Ok(Kind::Text(text.into()));
-    };
-    number
-        .map(Kind::Number)
-        .ok_or_else(|| format!("the number {} cannot be kept exactly", text.chars().take(60).collect::<String>()))
-}
-
-/// `[0-9]*(\.[0-9]*)?([eE][-+]?[0-9]+)?` with at least one digit before the exponent.
-fn is_float(text: &str) -> bool {
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((m, e)) => (m, Some(e.strip_prefix(['-', '+']).unwrap_or(e))),
-        None => (text, None),
-    };
-    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    digits(whole)
-        && digits(part)
-        && !(whole.is_empty() && part.is_empty())
-        && exponent.is_none_or(|e| !e.is_empty() && digits(e))
 }

@@ -1,5 +1,11 @@
 //! What the author of a broken definition sees. `INSTA_UPDATE=always` writes the answers anew; read the difference.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail"
+)]
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use stepmill_definition::compile;
@@ -102,5 +108,32 @@ fn twenty_kinds_of_broken_input() {
     ];
     for (name, source) in cases {
         insta::assert_snapshot!(name, shown(&source));
+    }
+}
+
+mod any_text {
+    use proptest::prelude::*;
+
+    use super::{compile, shown};
+
+    const WHOLE: &str = include_str!("whole.yaml");
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Whatever is written into a definition, its author gets a plan or an answer that can be shown.
+        #[test]
+        fn gets_an_answer(at in 0..WHOLE.len(), cut in 0_usize..12, put in "(\\PC|[\\[\\]{}:,&*!|>'\"%@`#\\-?$().\\n\\t äß€]){0,8}") {
+            let chars: Vec<char> = WHOLE.chars().collect();
+            let at = at.min(chars.len());
+            let end = (at + cut).min(chars.len());
+            let text: String = chars[..at].iter().copied().chain(put.chars()).chain(chars[end..].iter().copied()).collect();
+            if compile(&text).is_err() {
+                prop_assert!(!shown(&text).is_empty());
+            }
+            if compile(&put).is_err() {
+                prop_assert!(!shown(&put).is_empty());
+            }
+        }
     }
 }

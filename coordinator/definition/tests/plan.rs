@@ -1,5 +1,11 @@
 //! What plans come out of definitions.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail"
+)]
 
 use serde_json::json;
 use stepmill_definition::expression::Variables;

@@ -1,6 +1,12 @@
 //! Our reading of documents against the standard's JSON Schema: documents that are changed in one place are accepted and
 //! refused alike, but for what we say ourselves.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail and speak")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail and speak"
+)]
 
 use std::path::PathBuf;
 

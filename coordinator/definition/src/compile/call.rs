@@ -36,74 +36,67 @@ impl<'a, 't> Compiler<'a, 't> {
         let Some(Tree { kind: Kind::Map(entries), .. }) = task.metadata else { return Some(hints) };
         let mut fine = true;
         for entry in entries {
-            let (tree, reader) = (&entry.value, self.reader);
+            let tree = &entry.value;
             match &*entry.key {
-                "pool" if is_call => match reader.text(tree, "`pool`") {
-                    Some(text) => match PoolName::new(&text.text) {
-                        Ok(pool) => hints.pool = Some(pool),
-                        Err(e) => {
-                            reader.error(
-                                "name",
-                                tree.span,
-                                &tree.at,
-                                e.to_string(),
-                                "name a pool of workers, for instance `default`",
-                            );
-                            fine = false;
-                        }
-                    },
+                "pool" if is_call => {
+                    hints.pool = self.pool(tree);
+                    fine &= hints.pool.is_some();
+                }
+                "priority" if is_call => match self.priority(tree) {
+                    Some(priority) => hints.priority = priority,
                     None => fine = false,
                 },
-                "priority" if is_call => {
-                    let text = reader.text(tree, "`priority`");
-                    let found = text.as_ref().and_then(|t| Priority::ALL.into_iter().find(|p| p.as_str() == &*t.text));
-                    match (found, text) {
-                        (Some(priority), _) => hints.priority = priority,
-                        (None, text) => {
-                            if let Some(text) = text {
-                                let message = format!("`priority` cannot be `{}`", text.text);
-                                reader.error("wrong-value", tree.span, &tree.at, message, "use high, normal or low");
-                            }
-                            fine = false;
-                        }
-                    }
-                }
                 "concurrency" if is_for => {
-                    let n = reader.integer(tree, "`concurrency`");
-                    hints.concurrency =
-                        n.and_then(|n| u32::try_from(n).ok()).filter(|n| (1..=TOKENS_MAX as u32).contains(n));
-                    if hints.concurrency.is_none() {
-                        fine = false;
-                        if let Some(n) = n {
-                            let message = format!("`concurrency` must be from 1 to {TOKENS_MAX}, not {n}");
-                            let help = "write how many iterations may run at the same time";
-                            reader.error("wrong-value", tree.span, &tree.at, message, help);
-                        }
-                    }
+                    hints.concurrency = self.concurrency(tree);
+                    fine &= hints.concurrency.is_some();
                 }
-                "pool" | "priority" => {
-                    let help = "put it on a task with `call`";
-                    reader.warn(
-                        "no-effect",
-                        entry.key_span,
-                        &tree.at,
-                        format!("`{}` has no effect here", entry.key),
-                        help,
-                    );
-                }
-                "concurrency" => {
-                    let help = "put it on a task with `for`";
-                    reader.warn("no-effect", entry.key_span, &tree.at, "`concurrency` has no effect here", help);
+                "pool" | "priority" | "concurrency" => {
+                    let owner = if &*entry.key == "concurrency" { "for" } else { "call" };
+                    let message = format!("`{}` has no effect here", entry.key);
+                    let help = format!("put it on a task with `{owner}`");
+                    self.reader.warn("no-effect", entry.key_span, &tree.at, message, help);
                 }
                 other => {
                     if let Some(near) = nearest(other, HINTS).filter(|n| *n != other) {
                         let message = format!("the hint `{other}` is not known and has no effect");
-                        reader.warn("no-effect", entry.key_span, &tree.at, message, format!("did you mean `{near}`?"));
+                        let help = format!("did you mean `{near}`?");
+                        self.reader.warn("no-effect", entry.key_span, &tree.at, message, help);
                     }
                 }
             }
         }
         fine.then_some(hints)
+    }
+
+    fn pool(&self, tree: &Tree) -> Option<PoolName> {
+        let text = self.reader.text(tree, "`pool`")?;
+        let pool = PoolName::new(&text.text);
+        if let Err(e) = &pool {
+            let help = "name a pool of workers, for instance `default`";
+            self.reader.error("name", tree.span, &tree.at, e.to_string(), help);
+        }
+        pool.ok()
+    }
+
+    fn priority(&self, tree: &Tree) -> Option<Priority> {
+        let text = self.reader.text(tree, "`priority`")?;
+        let found = Priority::ALL.into_iter().find(|p| p.as_str() == &*text.text);
+        if found.is_none() {
+            let message = format!("`priority` cannot be `{}`", text.text);
+            self.reader.error("wrong-value", tree.span, &tree.at, message, "use high, normal or low");
+        }
+        found
+    }
+
+    fn concurrency(&self, tree: &Tree) -> Option<u32> {
+        let n = self.reader.integer(tree, "`concurrency`")?;
+        let found = u32::try_from(n).ok().filter(|n| (1..=TOKENS_MAX).contains(&(*n as usize)));
+        if found.is_none() {
+            let message = format!("`concurrency` must be from 1 to {TOKENS_MAX}, not {n}");
+            let help = "write how many iterations may run at the same time";
+            self.reader.error("wrong-value", tree.span, &tree.at, message, help);
+        }
+        found
     }
 
     pub(super) fn call(

@@ -1,11 +1,12 @@
 //! Expressions: jq, compiled once per definition, bounded by counted work, depth and output size. Same input, same
-//! result, everywhere. How they are bounded: `docs/decision/0002-expression-limits.md`.
+//! result, everywhere. How they are bounded: `docs/decision/0003-expression-limits.md`.
 
 mod jaq;
 mod json;
 mod lang;
 mod meter;
 mod number;
+mod operators;
 mod path;
 mod syntax;
 mod uri;
