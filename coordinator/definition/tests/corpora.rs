@@ -58,3 +58,18 @@ fn every_invalid_document_is_refused() {
         assert!(compile(&source).is_err(), "{name} was accepted");
     }
 }
+
+#[test]
+fn every_workflow_that_we_ship_compiles_without_a_warning() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for example in std::fs::read_dir(root).unwrap() {
+        let file = example.unwrap().path().join("workflow.yaml");
+        let Ok(source) = std::fs::read_to_string(&file) else { continue };
+        let compiled = compile(&source).map_err(|m| m.to_string());
+        let warnings = compiled.map(|c| c.warnings);
+        assert_eq!(warnings, Ok(Vec::new()), "{}", file.display());
+        seen += 1;
+    }
+    assert!(seen > 0);
+}

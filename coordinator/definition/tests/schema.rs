@@ -119,6 +119,10 @@ fn changed_documents_are_judged_as_the_schema_judges_them() {
     let schema = yaml(&std::fs::read_to_string(folder.join("schema/workflow.yaml")).unwrap());
     let validator = jsonschema::validator_for(&schema).unwrap();
     let mut sources = vec![WHOLE.to_owned()];
+    let shipped = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    for example in std::fs::read_dir(shipped).unwrap() {
+        sources.extend(std::fs::read_to_string(example.unwrap().path().join("workflow.yaml")));
+    }
     for file in std::fs::read_dir(folder.join("examples")).unwrap() {
         let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
         if compile(&source).is_ok() {
