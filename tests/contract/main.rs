@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod nats;
+#[cfg(test)]
 mod queue;
 #[cfg(test)]
 mod redis;

@@ -106,10 +106,11 @@ async fn rounds_of_kills_lose_nothing_and_repeat_nothing() {
             node.kill_and_restart();
         }
         let runs = submitted.await.unwrap();
-        let views = futures::stream::iter(&runs).map(|run| async {
+        let here = &node;
+        let views = futures::stream::iter(&runs).map(|run| async move {
             let deadline = Instant::now() + Duration::from_secs(90);
             loop {
-                let view = node.insist("result", &json!({"run": run, "wait_ms": 5_000})).await;
+                let view = here.insist("result", &json!({"run": run, "wait_ms": 5_000})).await;
                 if view["state"] != "running" {
                     return (run.clone(), view);
                 }

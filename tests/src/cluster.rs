@@ -11,20 +11,26 @@ use stepmill_nats::{Nats, NatsOptions};
 use tempfile::TempDir;
 
 use crate::client::JsonClient;
-use crate::server::{NatsServer, RedisServer};
+use crate::server::{NatsServer, RedisServer, repository};
 
 /// The `stepmill` binary: `$STEPMILL_BIN`, or the one that was built beside this test.
 ///
 /// # Errors
 /// When it is not there; the text says how to build it.
 pub fn stepmill_program() -> io::Result<PathBuf> {
-    if let Some(given) = std::env::var_os("STEPMILL_BIN") {
-        return Ok(given.into());
+    match std::env::var_os("STEPMILL_BIN") {
+        Some(given) => Ok(given.into()),
+        None => built("stepmill"),
     }
+}
+
+/// A binary that was built beside this test.
+fn built(name: &str) -> io::Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let built = test.ancestors().nth(2).map(|folder| folder.join("stepmill")).filter(|p| p.is_file());
+    let built = test.ancestors().nth(2).map(|folder| folder.join(name)).filter(|p| p.is_file());
     built.ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, "no `stepmill` beside the tests: run `cargo build -p stepmill`, or set STEPMILL_BIN")
+        let text = format!("no `{name}` beside the tests: run `cargo build --workspace --bins`, or set STEPMILL_BIN");
+        io::Error::new(io::ErrorKind::NotFound, text)
     })
 }
 
@@ -35,6 +41,10 @@ pub enum Role {
     Coordinator,
     /// `stepmill worker --noop`
     Worker,
+    /// `stepmill worker --pool llm`, with the example's rules in place of a model
+    Model,
+    /// `support-ticket-worker`, the example's own steps
+    Example,
 }
 
 /// One of our processes. Killed when dropped.
@@ -141,21 +151,31 @@ impl Cluster {
     pub fn revive(&mut self, place: usize) -> io::Result<()> {
         let process = &self.processes[place];
         let log = File::options().create(true).append(true).open(self.log_of(&process.name))?;
-        let mut command = Command::new(stepmill_program()?);
+        let nats = self.nats.url();
+        let mut command = match process.role {
+            Role::Example => Command::new(built("support-ticket-worker")?),
+            Role::Coordinator | Role::Worker | Role::Model => Command::new(stepmill_program()?),
+        };
         match process.role {
             Role::Coordinator => {
-                command.args(["coordinator", "--redis", &self.redis.url()]);
+                command.args(["coordinator", "--redis", &self.redis.url(), "--nats", &nats]);
                 if let Some(window) = self.setup.dedup_window_ms {
                     command.args(["--dedup-window-ms", &window.to_string()]);
                 }
-                &mut command
             }
             Role::Worker => {
-                command.args(["worker", "--noop", "--pool", "default", "--slots", &self.setup.slots.to_string()])
+                let slots = self.setup.slots.to_string();
+                command.args(["worker", "--noop", "--pool", "default", "--slots", &slots, "--nats", &nats]);
             }
-        };
+            Role::Model => {
+                command.args(["worker", "--pool", "llm", "--nats", &nats]);
+                command.env("STEPMILL_LLM_SCRIPT", repository().join("examples/support-ticket/model.yaml"));
+            }
+            Role::Example => {
+                command.arg(&nats).arg(self.folder.path().join("orders.redb"));
+            }
+        }
         command
-            .args(["--nats", &self.nats.url()])
             .current_dir(self.folder.path())
             .env("STEPMILL_SIDE_FILE", self.side_file())
             .stdin(Stdio::null())
@@ -163,6 +183,15 @@ impl Cluster {
             .stderr(log);
         self.processes[place].child = Some(command.spawn()?);
         Ok(())
+    }
+
+    /// The resident memory of a process, in kB, while it runs.
+    #[must_use]
+    pub fn resident_kb(&self, place: usize) -> Option<u64> {
+        let pid = self.processes.get(place)?.child.as_ref()?.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// The file to which the step `random` appends.

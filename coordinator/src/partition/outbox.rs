@@ -99,6 +99,26 @@ impl Outbox {
         }
     }
 
+    /// Dispatches that wait and may have been published by an earlier owner, per pool.
+    pub(super) fn doubtful(&self) -> BTreeMap<PoolName, Vec<CommandId>> {
+        let mut pools: BTreeMap<PoolName, Vec<CommandId>> = BTreeMap::new();
+        for (id, entry) in self.entries.iter().filter(|(_, e)| e.again && e.stage == Stage::Queued) {
+            pools.entry(entry.pool.clone()).or_default().push(*id);
+        }
+        pools
+    }
+
+    /// A doubtful dispatch was found in its queue.
+    pub(super) fn found(&mut self, id: &CommandId, at: Published, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && entry.stage == Stage::Queued
+        {
+            entry.stage = Stage::Published(at, now);
+            self.windows.entry(entry.pool.clone()).or_default().used += 1;
+            self.unsaved.insert(*id);
+        }
+    }
+
     /// Takes the dispatches that may be published now, most urgent first.
     pub(super) fn ready(&mut self) -> Vec<Ready> {
         let mut ready = Vec::new();

@@ -172,9 +172,25 @@ impl Owner {
         Ok(())
     }
 
+    /// Looks for the messages of dispatches that an earlier owner may have published without noting where: while one of them is worked
+    /// on, a second message would let another worker begin the same step.
+    async fn find_published(&mut self) -> Result<(), OwnerError> {
+        let now = Self::instant();
+        for (pool, ids) in self.outbox.doubtful() {
+            let tasks = &self.shared.ports.tasks;
+            for (id, at) in ids.iter().zip(tasks.find(&pool, &ids).await?) {
+                if let Some(at) = at {
+                    self.outbox.found(id, at, now);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that the log held at the beginning is folded: finish what was begun, and speak again.
     pub(super) async fn end_of_quiet(&mut self) -> Result<(), OwnerError> {
         self.skip.clear();
+        self.find_published().await?;
         if self.snapshot_all {
             self.copy_all_runs().await?;
             self.snapshot_all = false;

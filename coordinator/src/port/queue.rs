@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use stepmill_protocol::{
-    DeadLetter, LogRecord, Namespace, PartitionNo, PoolName, RunId, Task, Timestamp, WorkflowName,
+    CommandId, DeadLetter, LogRecord, Namespace, PartitionNo, PoolName, RunId, Task, Timestamp, WorkflowName,
 };
 
 use super::store::{Published, StoredDefinition};
@@ -116,6 +116,10 @@ pub trait Tasks: Send + Sync + 'static {
 
     /// Publishes tasks, pipelined; one answer each, in order.
     async fn publish(&self, tasks: Vec<OutgoingTask>) -> Vec<Result<Published, QueueError>>;
+
+    /// Where the messages of these dispatches lie in the queue; none for one that has no message there. One answer each. Asked after a
+    /// takeover, so that what an earlier owner has published is not published again.
+    async fn find(&self, pool: &PoolName, ids: &[CommandId]) -> Result<Vec<Option<Published>>, QueueError>;
 
     /// Of these messages, which are no longer in the queue (done, or lost with it)? One answer each.
     async fn gone(&self, pool: &PoolName, messages: &[Published]) -> Result<Vec<bool>, QueueError>;

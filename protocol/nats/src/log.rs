@@ -4,17 +4,15 @@ use async_nats::Message;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures::StreamExt;
 use serde_json::{Value, json};
 use stepmill_protocol::{PartitionNo, RunId, Timestamp};
 
-use crate::connect::{ANSWER_WITHIN, Nats};
+use crate::connect::Nats;
 use crate::error::NatsError;
 use crate::publish::{Outgoing, Stored};
 use crate::reader::{Read, Start, StreamReader, parse_rfc3339};
 use crate::stream::StreamState;
 use crate::subject::{self, LogSubject};
-use crate::wire::{Status, status_of};
 
 /// A record to append.
 #[derive(Clone, Debug)]
@@ -130,28 +128,11 @@ impl Log {
         after: u64,
         max: usize,
     ) -> Result<Vec<LogMessage>, NatsError> {
-        let client = &self.nats.inner.client;
-        let inbox = client.new_inbox();
-        let subscription = client.subscribe(inbox.clone()).await;
-        let mut answers = subscription.map_err(|e| NatsError::interrupted("the history", e.to_string()))?;
         let body = json!({
             "seq": after.saturating_add(1), "next_by_subj": subject::log_of_run(partition, run), "batch": max.max(1),
         });
-        let to = format!("{}.DIRECT.GET.{}", self.nats.inner.js, subject::LOG_STREAM);
-        let sent = client.publish_with_reply(to.clone(), inbox, Bytes::from(body.to_string())).await;
-        sent.map_err(|e| NatsError::interrupted("the history", e.to_string()))?;
-        let mut records = Vec::new();
-        loop {
-            let timeout = || NatsError::Timeout { what: to.clone(), millis: ANSWER_WITHIN.as_millis() };
-            let answer = tokio::time::timeout(ANSWER_WITHIN, answers.next()).await.map_err(|_| timeout())?;
-            let Some(answer) = answer else { return Err(NatsError::Disconnected { what: to }) };
-            match status_of(&answer) {
-                None => records.push(direct_message(&answer)?),
-                Some(Status::EndOfBatch { .. } | Status::NotFound | Status::PullOver { .. }) => return Ok(records),
-                Some(Status::Gone { reason }) => return Err(NatsError::interrupted("the history", reason)),
-                Some(Status::Heartbeat { .. }) => {}
-            }
-        }
+        let found = self.nats.direct_batch(subject::LOG_STREAM, &body).await?;
+        found.iter().map(direct_message).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, PublishErrorKind, StatusCode};
 use bytes::Bytes;
+use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use crate::connect::{ANSWER_WITHIN, Nats};
 use crate::error::NatsError;
 use crate::mux::Ticket;
+use crate::wire::{Status, status_of};
 
 /// JetStream's error object.
 #[derive(Debug, Deserialize)]
@@ -170,6 +172,29 @@ impl Nats {
                 NatsError::Malformed { what: format!("the subject {subject:?}"), reason: error.to_string() }
             }
             PublishErrorKind::Send => NatsError::Disconnected { what: subject.into() },
+        }
+    }
+
+    /// Messages of a stream by a direct get of several: those that come before the server says that this is all for now.
+    pub(crate) async fn direct_batch(&self, stream: &str, body: &Value) -> Result<Vec<Message>, NatsError> {
+        let client = &self.inner.client;
+        let to = format!("{}.DIRECT.GET.{stream}", self.inner.js);
+        let inbox = client.new_inbox();
+        let broken = |e: String| NatsError::interrupted(&to, e);
+        let mut answers = client.subscribe(inbox.clone()).await.map_err(|e| broken(e.to_string()))?;
+        let sent = client.publish_with_reply(to.clone(), inbox, Bytes::from(body.to_string())).await;
+        sent.map_err(|e| broken(e.to_string()))?;
+        let mut messages = Vec::new();
+        loop {
+            let timeout = || NatsError::Timeout { what: to.clone(), millis: ANSWER_WITHIN.as_millis() };
+            let answer = tokio::time::timeout(ANSWER_WITHIN, answers.next()).await.map_err(|_| timeout())?;
+            let Some(answer) = answer else { return Err(NatsError::Disconnected { what: to }) };
+            match status_of(&answer) {
+                None => messages.push(answer),
+                Some(Status::EndOfBatch { .. } | Status::NotFound | Status::PullOver { .. }) => return Ok(messages),
+                Some(Status::Gone { reason }) => return Err(NatsError::interrupted(&to, reason)),
+                Some(Status::Heartbeat { .. }) => {}
+            }
         }
     }
 

@@ -228,7 +228,7 @@ fn tasks_settings(pool: &PoolName, options: &StreamOptions) -> Value {
     json!({
         "subjects": [subject::tasks_all(pool)], "retention": "workqueue", "storage": "file", "discard": "new",
         "num_replicas": options.replicas, "max_msgs": TASKS_MESSAGES_MAX,
-        "duplicate_window": nanos(options.tasks_dedup_window), "max_age": 0,
+        "duplicate_window": nanos(options.tasks_dedup_window), "max_age": 0, "allow_direct": true,
     })
 }
 

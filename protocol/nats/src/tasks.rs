@@ -1,14 +1,19 @@
 //! The pools' queues as coordinators see them: publishing tasks, and looking whether one is still there.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use serde_json::json;
 use stepmill_protocol::{CommandId, PoolName, Priority, StepKind};
 
 use crate::connect::Nats;
 use crate::error::NatsError;
-use crate::publish::{Outgoing, Stored};
+use crate::publish::{MESSAGE_ID_HEADER, Outgoing, Stored};
 use crate::stream::{StreamOptions, StreamState};
 use crate::subject;
+
+/// Messages that a search takes in one go.
+const LOOKED_AT_A_TIME: usize = 500;
 
 /// A task to publish.
 #[derive(Clone, Debug)]
@@ -73,6 +78,34 @@ impl TaskQueues {
             Err(NatsError::NotFound { .. }) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    /// Where the messages of these dispatches lie in the pool's queue. One that is not in the answer has none there.
+    ///
+    /// # Errors
+    /// [`NatsError`] when the broker does not answer, or the queue does not exist.
+    pub async fn find(&self, pool: &PoolName, ids: &[CommandId]) -> Result<HashMap<CommandId, u64>, NatsError> {
+        let stream = subject::tasks_stream(pool);
+        let wanted: HashMap<String, CommandId> = ids.iter().map(|id| (id.to_string(), *id)).collect();
+        let mut found = HashMap::new();
+        let mut next = 1_u64;
+        while found.len() < wanted.len() {
+            let body = json!({"seq": next, "next_by_subj": subject::tasks_all(pool), "batch": LOOKED_AT_A_TIME});
+            let messages = self.nats.direct_batch(&stream, &body).await?;
+            let seq_before = next;
+            for message in &messages {
+                let header = |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(ToString::to_string);
+                let Some(seq) = header("Nats-Sequence").and_then(|s| s.parse::<u64>().ok()) else { continue };
+                next = next.max(seq + 1);
+                if let Some(id) = header(MESSAGE_ID_HEADER).and_then(|id| wanted.get(&id).copied()) {
+                    found.insert(id, seq);
+                }
+            }
+            if next == seq_before {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// The highest sequence that has been delivered to any worker: what lies above it is surely still waiting.

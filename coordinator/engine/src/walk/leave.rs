@@ -5,7 +5,7 @@ use stepmill_protocol::{Problem, problem::Standard};
 
 use super::Walk;
 use crate::fault::Fault;
-use crate::frame::{FrameId, Place};
+use crate::frame::{FrameId, Place, State, TryPhase};
 use crate::run::End;
 use crate::scope::{Site, check, workflow_path};
 use crate::values::Held;
@@ -16,7 +16,21 @@ impl<'p> Walk<'p> {
         let Some(frame) = self.close(id) else { return };
         let Some(node) = self.plan.get(frame.node) else { return };
         let site = Site::inside(node, &frame);
-        self.pass(&site, node, output, node.then);
+        let caught = matches!(&frame.state, State::Try(t) if matches!(t.phase, TryPhase::Catch(_)));
+        let next = match &node.kind {
+            NodeKind::Try { catch, .. } if caught => catch.then.unwrap_or(node.then),
+            NodeKind::Try { .. }
+            | NodeKind::Do { .. }
+            | NodeKind::Set { .. }
+            | NodeKind::Switch { .. }
+            | NodeKind::For { .. }
+            | NodeKind::Fork { .. }
+            | NodeKind::Raise { .. }
+            | NodeKind::Wait { .. }
+            | NodeKind::Scope { .. }
+            | NodeKind::Call(_) => node.then,
+        };
+        self.pass(&site, node, output, next);
     }
 
     /// A task is done; its output goes through `output` and `export`, the token to `next`.

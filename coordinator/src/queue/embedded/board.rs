@@ -4,14 +4,14 @@
 //! Nothing runs in the background: whoever fetches puts back what is due, and sleeps until the next moment at which something is.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use redb::{ReadTransaction, ReadableTable};
 use stepmill_protocol::link::Undecodable;
-use stepmill_protocol::{PoolName, Priority, Task};
+use stepmill_protocol::{CommandId, PoolName, Priority, Task};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -204,6 +204,15 @@ impl Board {
     }
 
     /// Whether this task is unfinished.
+    /// Under which numbers these dispatches lie in a pool's queue.
+    pub(super) fn find(&self, pool: &PoolName, ids: &[CommandId]) -> HashMap<CommandId, u64> {
+        let wanted: HashSet<&CommandId> = ids.iter().collect();
+        let state = self.state.lock();
+        let of_pool = state.tasks.iter().filter(|(_, held)| held.pool == *pool);
+        let known = of_pool.filter_map(|(seq, held)| held.body.as_ref().ok().map(|task| (task.id, *seq)));
+        known.filter(|(id, _)| wanted.contains(id)).collect()
+    }
+
     pub(super) fn holds(&self, pool: &PoolName, seq: u64) -> bool {
         self.state.lock().tasks.get(&seq).is_some_and(|held| held.pool == *pool)
     }

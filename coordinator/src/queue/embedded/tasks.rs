@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use stepmill_protocol::PoolName;
+use stepmill_protocol::{CommandId, PoolName};
 
 use super::board::Board;
 use super::publish::{Publish, Remove};
@@ -51,6 +51,12 @@ impl Tasks for EmbeddedTasks {
             }
             Err(failure) => (0..count).map(|_| Err(failure.clone().into())).collect(),
         }
+    }
+
+    async fn find(&self, pool: &PoolName, ids: &[CommandId]) -> Result<Vec<Option<Published>>, QueueError> {
+        let found = self.board.find(pool, ids);
+        let at = |id: &CommandId| found.get(id).map(|seq| Published { seq: *seq, stream: self.stream.clone() });
+        Ok(ids.iter().map(at).collect())
     }
 
     async fn gone(&self, pool: &PoolName, messages: &[Published]) -> Result<Vec<bool>, QueueError> {

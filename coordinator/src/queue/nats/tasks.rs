@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use stepmill_nats::{Nats, Serving, StreamOptions, TaskMessage, TaskQueues};
-use stepmill_protocol::{PoolName, codec};
+use stepmill_protocol::{CommandId, PoolName, codec};
 
 use super::{error, unreadable};
 use crate::port::queue::{OutgoingTask, QueueError, Tasks};
@@ -92,6 +92,16 @@ impl Tasks for NatsTasks {
         }
         let unanswered = || QueueError { message: "the broker gave no answer".into(), retryable: true };
         results.into_iter().map(|r| r.unwrap_or_else(|| Err(unanswered()))).collect()
+    }
+
+    async fn find(&self, pool: &PoolName, ids: &[CommandId]) -> Result<Vec<Option<Published>>, QueueError> {
+        let Some(state) = self.queues.state(pool).await.map_err(error)? else {
+            self.forget(pool);
+            return Ok(vec![None; ids.len()]);
+        };
+        let found = self.queues.find(pool, ids).await.map_err(error)?;
+        let at = |id: &CommandId| found.get(id).map(|seq| Published { seq: *seq, stream: state.incarnation.clone() });
+        Ok(ids.iter().map(at).collect())
     }
 
     async fn gone(&self, pool: &PoolName, messages: &[Published]) -> Result<Vec<bool>, QueueError> {

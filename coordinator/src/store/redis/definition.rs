@@ -88,8 +88,9 @@ impl RedisStore {
     ) -> Result<StoredDefinition, StoreError> {
         let Pointer { registered_at, digest, version } = Pointer::read(to)?;
         let Some(stored) = self.definition_at(&digest).await? else {
-            return Err(StoreError::Corrupt(format!(
-                "{namespace}/{name} {version} points to definition {digest}, which is gone; register it again under another version"
+            // Both are written by one script: the store was emptied between the two readings.
+            return Err(StoreError::Unavailable(format!(
+                "{namespace}/{name} {version} points to definition {digest}, which is gone: the store is being emptied"
             )));
         };
         Ok(StoredDefinition {
