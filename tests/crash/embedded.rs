@@ -134,5 +134,8 @@ async fn rounds_of_kills_lose_nothing_and_repeat_nothing() {
     }
     check::as_reported(&all, &stored);
     let repeated = check::none_again(&traces, &stored);
-    println!("{} runs ended right; {repeated} unfinished steps were begun again, none whose report was stored", all.len());
+    println!(
+        "{} runs ended right; {repeated} unfinished steps were begun again, none whose report was stored",
+        all.len()
+    );
 }

@@ -16,7 +16,11 @@ pub(crate) fn chain() -> String {
     );
     for n in 0..STEPS {
         // Odd steps have a retry policy that the worker may carry out by itself, even ones leave failures to the engine.
-        writeln!(text, "  - s{n}:\n      call: random\n      with: {{ ms: 2 }}\n      output: {{ as: '${{ $input + [.] }}' }}").ok();
+        writeln!(
+            text,
+            "  - s{n}:\n      call: random\n      with: {{ ms: 2 }}\n      output: {{ as: '${{ $input + [.] }}' }}"
+        )
+        .ok();
     }
     text
 }

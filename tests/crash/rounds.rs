@@ -91,7 +91,10 @@ async fn kills(setup: ClusterSetup, rounds: usize) {
     check::all_right(&all, &traces);
     check::as_reported(&all, &stored);
     let repeated = check::none_again(&traces, &stored);
-    println!("{} runs ended right; {repeated} unfinished steps were begun again, none whose report was stored", all.len());
+    println!(
+        "{} runs ended right; {repeated} unfinished steps were begun again, none whose report was stored",
+        all.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

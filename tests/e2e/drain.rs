@@ -38,10 +38,8 @@ async fn processes_that_are_asked_to_stop_hand_over() {
         assert_eq!(view["attempts_failed"], 0, "{view}");
     }
     let text = std::fs::read_to_string(cluster.side_file()).unwrap();
-    let mut keys: Vec<String> = text
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["key"].to_string())
-        .collect();
+    let mut keys: Vec<String> =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["key"].to_string()).collect();
     keys.sort();
     let begun = keys.len();
     keys.dedup();

@@ -242,6 +242,7 @@ impl Cluster {
     ///
     /// # Panics
     /// When there is none to be had.
+    #[expect(clippy::expect_used, reason = "a test without its broker has failed")]
     pub async fn connect(&self) -> Nats {
         Nats::connect(NatsOptions::new(&self.nats.url(), "test")).await.expect("a connection to nats-server")
     }

@@ -22,9 +22,11 @@ pub(super) async fn find(
     if found.is_some() {
         return Ok(found);
     }
-    shared.plans.refill().await.map_err(|e| {
-        Problem::standard(Standard::Communication, format!("{e}; try again")).with_status(503)
-    })?;
+    shared
+        .plans
+        .refill()
+        .await
+        .map_err(|e| Problem::standard(Standard::Communication, format!("{e}; try again")).with_status(503))?;
     store.find_definition(namespace, name, version).await.map_err(store_problem)
 }
 
@@ -42,7 +44,10 @@ pub(super) async fn define(
     if plan.namespace != *namespace {
         return Err(Problem::standard(
             Standard::Configuration,
-            format!("the document's namespace is `{}`, but it was sent to `{namespace}`; send it to its own", plan.namespace),
+            format!(
+                "the document's namespace is `{}`, but it was sent to `{namespace}`; send it to its own",
+                plan.namespace
+            ),
         ));
     }
     let definition = StoredDefinition {

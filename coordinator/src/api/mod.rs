@@ -48,7 +48,11 @@ impl ApiHandler for Api {
         let shared = self.shared.clone();
         Box::pin(async move {
             // A body of white space is an empty request.
-            let body = if body.iter().all(u8::is_ascii_whitespace) { content.write(&Empty {}).map_err(bad_body)? } else { body };
+            let body = if body.iter().all(u8::is_ascii_whitespace) {
+                content.write(&Empty {}).map_err(bad_body)?
+            } else {
+                body
+            };
             let s = shared.as_ref();
             match verb.as_str() {
                 verb::DEFINE => reply(content, define::define(s, &namespace, read(content, &body)?).await?),
@@ -86,7 +90,8 @@ fn bad_body(e: CodecError) -> Problem {
 }
 
 pub(crate) fn not_found(run: RunId) -> Problem {
-    let detail = format!("there is no run {run} in this namespace; a finished run leaves the store after its retention");
+    let detail =
+        format!("there is no run {run} in this namespace; a finished run leaves the store after its retention");
     Problem::own("not-found", 404, "Not found", detail)
 }
 

@@ -10,7 +10,7 @@ use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Event, Namespace, PartitionNo, Problem, RunId, Timestamp, limit};
 
 use super::{not_found, queue_problem, store_problem};
-use crate::partition::decode;
+use crate::partition::{decode, is_rebuilding};
 use crate::port::bus::OwnerRequest;
 use crate::port::queue::LogMessage;
 use crate::port::store::{ListQuery, StoreError};
@@ -29,7 +29,7 @@ pub(super) async fn load(shared: &Shared, namespace: &Namespace, run: RunId) -> 
     let mut tries = 0;
     let run_state = loop {
         let stored = shared.ports.store.load(partition, &[run]).await.map_err(store_problem)?;
-        let stored = stored.into_iter().next().flatten().ok_or_else(|| not_found(run))?;
+        let Some(stored) = stored.into_iter().next().flatten() else { return Err(absent(shared, run).await) };
         match decode(&stored) {
             Ok(state) => break state,
             // The owner's commit may have come between the reading of the state and of its values.
@@ -38,6 +38,18 @@ pub(super) async fn load(shared: &Shared, namespace: &Namespace, run: RunId) -> 
         }
     };
     if run_state.namespace() == namespace { Ok(run_state) } else { Err(not_found(run)) }
+}
+
+/// Why a run is not in the store: there is none, or the store was emptied and is being filled again from the log.
+async fn absent(shared: &Shared, run: RunId) -> Problem {
+    match shared.ports.store.cursor(run.partition(shared.partitions)).await {
+        Ok(cursor) if is_rebuilding(cursor.as_ref()) => {
+            let detail = format!("run {run} is not in the store, which is being filled again from the log; try again");
+            Problem::standard(Standard::Communication, detail).with_status(503)
+        }
+        Ok(_) => not_found(run),
+        Err(e) => store_problem(e),
+    }
 }
 
 /// `get`, and with `until_end` `result`: waits as asked, then shows the run.
@@ -102,7 +114,11 @@ pub(super) async fn list(
 }
 
 /// Loads the rows of a page, partition by partition, in the order of the list.
-async fn summaries(shared: &Shared, namespace: &Namespace, rows: &[(Timestamp, RunId)]) -> Result<Vec<RunView>, Problem> {
+async fn summaries(
+    shared: &Shared,
+    namespace: &Namespace,
+    rows: &[(Timestamp, RunId)],
+) -> Result<Vec<RunView>, Problem> {
     let mut found = std::collections::HashMap::with_capacity(rows.len());
     for partition in (0..shared.partitions).map(PartitionNo) {
         let ids: Vec<RunId> =
@@ -129,7 +145,12 @@ async fn summaries(shared: &Shared, namespace: &Namespace, rows: &[(Timestamp, R
 }
 
 fn read_cursor(text: &str) -> Result<(Timestamp, RunId), Problem> {
-    let bad = || Problem::standard(Standard::Validation, "`cursor` is not one that a `list` has given; hand in its `next` as it is");
+    let bad = || {
+        Problem::standard(
+            Standard::Validation,
+            "`cursor` is not one that a `list` has given; hand in its `next` as it is",
+        )
+    };
     let (at, run) = text.split_once('.').ok_or_else(bad)?;
     Ok((Timestamp(at.parse().map_err(|_| bad())?), run.parse().map_err(|_| bad())?))
 }
@@ -142,7 +163,8 @@ pub(super) async fn history(
     load(shared, namespace, request.run).await?;
     let limit = request.limit.unwrap_or(ENTRIES).clamp(1, limit::LIST_PAGE_MAX);
     let partition = request.run.partition(shared.partitions);
-    let messages = shared.ports.log.history(partition, request.run, request.after, limit).await.map_err(queue_problem)?;
+    let messages =
+        shared.ports.log.history(partition, request.run, request.after, limit).await.map_err(queue_problem)?;
     Ok(HistoryResponse { entries: messages.into_iter().map(entry).collect() })
 }
 

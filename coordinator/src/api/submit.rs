@@ -54,22 +54,25 @@ pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRu
 
 fn check(new: &NewRun) -> Result<(), Problem> {
     let refuse = |status, detail: String| Err(Problem::standard(Standard::Validation, detail).with_status(status));
-    if let Some(key) = &new.key {
-        if key.is_empty() || key.len() > limit::IDEMPOTENCY_KEY_BYTES_MAX {
-            let max = limit::IDEMPOTENCY_KEY_BYTES_MAX;
-            return refuse(400, format!("an idempotency key has 1 to {max} bytes; this one has {}", key.len()));
-        }
+    let max = limit::IDEMPOTENCY_KEY_BYTES_MAX;
+    if let Some(key) = new.key.as_ref().filter(|key| key.is_empty() || key.len() > max) {
+        return refuse(400, format!("an idempotency key has 1 to {max} bytes; this one has {}", key.len()));
     }
     let bytes = codec::pack(&new.input).map_err(|e| Problem::standard(Standard::Validation, e.to_string()))?.len();
     if bytes > limit::VALUE_BYTES_MAX {
         let max = limit::VALUE_BYTES_MAX;
-        return refuse(413, format!("the input has {bytes} bytes, {max} are allowed; store it elsewhere and pass a reference"));
+        return refuse(
+            413,
+            format!("the input has {bytes} bytes, {max} are allowed; store it elsewhere and pass a reference"),
+        );
     }
     Ok(())
 }
 
 fn unknown_workflow(namespace: &Namespace, workflow: &WorkflowName, version: Option<&Version>) -> Problem {
     let version = version.map(|v| format!(" in version {v}")).unwrap_or_default();
-    let detail = format!("no workflow `{workflow}`{version} is registered in namespace `{namespace}`; register it with `define`");
+    let detail = format!(
+        "no workflow `{workflow}`{version} is registered in namespace `{namespace}`; register it with `define`"
+    );
     Problem::own("unknown-workflow", 404, "Unknown workflow", detail)
 }

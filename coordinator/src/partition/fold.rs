@@ -21,8 +21,7 @@ use crate::port::store::{Commit, Cursor, OutboxEntry, RunIndex, RunWrite};
 impl Owner {
     /// Folds and commits a batch, then lets the world know.
     pub(super) async fn fold(&mut self, batch: Vec<LogMessage>, poison: &mut Known) -> Result<(), OwnerError> {
-        let touched: BTreeSet<RunId> =
-            batch.iter().filter(|m| m.source != Source::Snapshot).map(|m| m.run).collect();
+        let touched: BTreeSet<RunId> = batch.iter().filter(|m| m.source != Source::Snapshot).map(|m| m.run).collect();
         self.load(touched.iter().copied()).await?;
         let mut work = Work { plans: self.new_plans(&batch).await?, ..Work::default() };
         for message in batch {

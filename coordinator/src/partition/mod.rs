@@ -30,7 +30,6 @@ mod sweep;
 mod timers;
 mod work;
 
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +42,7 @@ use crate::shared::Shared;
 
 use ask::Front;
 pub(crate) use fold::decode;
+pub(crate) use recover::is_rebuilding;
 
 /// Why an owner stopped working.
 #[derive(Debug, thiserror::Error)]

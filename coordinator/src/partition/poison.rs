@@ -54,7 +54,8 @@ pub(super) async fn look_back(
         }
         Some(Suspicion { single: None, tries, .. }) => {
             let tries = tries + 1;
-            let caution = if tries >= limit::FOLD_TRIES_MAX { Caution::Single { last: None } } else { Caution::Watchful };
+            let caution =
+                if tries >= limit::FOLD_TRIES_MAX { Caution::Single { last: None } } else { Caution::Watchful };
             (caution, Suspicion { cursor, tries, single: None })
         }
         None => (Caution::Watchful, Suspicion { cursor, tries: 1, single: None }),

@@ -16,6 +16,11 @@ use crate::port::store::{Commit, Cursor, OutboxEntry, RunIndex, RunWrite, Stored
 const REBUILDING: &str = "rebuild!";
 const RENEWING: &str = "renew!";
 
+/// Whether a partition is (or is about to be) folded again from the log: what the store does not hold may exist all the same.
+pub(crate) fn is_rebuilding(cursor: Option<&Cursor>) -> bool {
+    cursor.is_none_or(|c| c.log.is_empty() || c.log.starts_with(REBUILDING))
+}
+
 /// What is to be done before the partition is as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beginning {

@@ -252,11 +252,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<RunId>, StoreError>;
 
     /// One partition's share of a list, newest first.
-    async fn list(
-        &self,
-        partition: PartitionNo,
-        query: &ListQuery,
-    ) -> Result<Vec<(Timestamp, RunId)>, StoreError>;
+    async fn list(&self, partition: PartitionNo, query: &ListQuery) -> Result<Vec<(Timestamp, RunId)>, StoreError>;
 
     /// Removes index entries of finished runs whose state has left the store; at most `limit` are looked at. Returns how many went.
     async fn trim_indexes(&self, partition: PartitionNo, limit: usize) -> Result<usize, StoreError>;

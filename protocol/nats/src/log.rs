@@ -143,8 +143,8 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Waits for a record and returns it with everything that has arrived behind it, up to the limits (the last record
-    /// may go above the bytes). Cancel safe.
+    /// Waits for a record and returns it with everything that has arrived behind it, up to the limits (one record
+    /// is always given). Cancel safe.
     ///
     /// # Errors
     /// [`NatsError::Interrupted`] whenever a record could have been missed: check the cursor and open another reader.

@@ -63,6 +63,8 @@ pub(crate) struct StreamReader {
     delivered: u64,
     /// What the consumer had left after the last message.
     pending: u64,
+    /// A message that did not fit into the batch before.
+    held: Option<Read>,
     /// Since when nothing has come although we looked; kept over calls that were given up.
     silent_since: Option<Instant>,
 }
@@ -105,6 +107,7 @@ impl StreamReader {
             credit: 0,
             delivered: 0,
             pending: info.get("num_pending").and_then(Value::as_u64).unwrap_or(0),
+            held: None,
             silent_since: None,
         })
     }
@@ -114,25 +117,28 @@ impl StreamReader {
         self.pending
     }
 
-    /// Waits for a message and returns it with everything that has arrived behind it, up to the limits (the last
-    /// message may go above the bytes). Cancel safe.
+    /// Waits for a message and returns it with everything that has arrived behind it, up to the limits (one
+    /// message is always given). Cancel safe.
     pub(crate) async fn next_batch(&mut self, messages_max: usize, bytes_max: usize) -> Result<Vec<Read>, NatsError> {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
         loop {
             self.check_generation()?;
             self.top_up().await?;
-            let first = self.arrival().await?;
-            let mut next = Some(first);
-            while let Some(message) = next {
-                if let Some(read) = self.accept(message)? {
-                    bytes += read.payload.len();
-                    batch.push(read);
-                }
-                if batch.len() >= messages_max || bytes >= bytes_max {
+            // Looked at only after the last await: nothing is lost when this future is dropped.
+            let first = if self.held.is_none() { Some(self.arrival().await?) } else { None };
+            let mut batch: Vec<Read> = self.held.take().into_iter().collect();
+            let mut bytes: usize = batch.iter().map(|read| read.payload.len()).sum();
+            let mut next = first;
+            while batch.len() < messages_max.max(1) && (bytes < bytes_max || batch.is_empty()) {
+                let Some(message) = next.take().or_else(|| self.arrivals.next().now_or_never().flatten()) else {
+                    break;
+                };
+                let Some(read) = self.accept(message)? else { continue };
+                if !batch.is_empty() && bytes + read.payload.len() > bytes_max {
+                    self.held = Some(read);
                     break;
                 }
-                next = self.arrivals.next().now_or_never().flatten();
+                bytes += read.payload.len();
+                batch.push(read);
             }
             if !batch.is_empty() {
                 return Ok(batch);

@@ -22,11 +22,7 @@ pub use tasks::NatsTasks;
 ///
 /// # Errors
 /// [`QueueError`] when a stream cannot be made or has a setting that is wrong and cannot be changed.
-pub async fn ports(
-    nats: Nats,
-    options: StreamOptions,
-    store: std::sync::Arc<dyn Store>,
-) -> Result<Ports, QueueError> {
+pub async fn ports(nats: Nats, options: StreamOptions, store: std::sync::Arc<dyn Store>) -> Result<Ports, QueueError> {
     use std::sync::Arc;
 
     nats.ensure_streams(&options).await.map_err(error)?;
