@@ -173,7 +173,7 @@ do:
 ",
     );
     let begun = submit(&plan, json!({ "list": ["a", "b", "c"], "text": "x".repeat(1000) }));
-    let failing = dispatches(&begun).into_iter().filter(|id| id.visit.0 >= 1 << 52).next_back().unwrap();
+    let failing = dispatches(&begun).into_iter().rfind(|id| id.visit.0 >= 1 << 52).unwrap();
     let problem = Problem::own("scripted", 503, "Scripted", "as the test wants it");
     let failed = ReportOutcome::Failed { problem, retryable: true, retry_after: None, redeliver_after: None };
     let run = report(&plan, begun.run.unwrap(), failing, failed).run;
