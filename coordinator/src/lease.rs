@@ -62,6 +62,12 @@ async fn beat(
     let (store, name) = (&shared.ports.store, shared.config.name.as_str());
     let ttl = millis(shared.config.lease_ttl);
     let members = store.beat(name, ttl).await?;
+    // Said again with each beat: a store that was emptied must not let the next coordinator choose another number.
+    let stored = store.partitions(shared.partitions).await?;
+    if stored != shared.partitions {
+        tracing::error!(stored, here = shared.partitions, "the store has another number of partitions; stop one of the installations");
+        return Ok(());
+    }
     let dead: Vec<PartitionNo> = owned.iter().filter(|(_, o)| o.task.is_finished()).map(|(p, _)| *p).collect();
     for partition in dead {
         tracing::error!(%partition, "an owner ended by itself; its partition is taken up again");
