@@ -65,7 +65,11 @@ async fn beat(
     // Said again with each beat: a store that was emptied must not let the next coordinator choose another number.
     let stored = store.partitions(shared.partitions).await?;
     if stored != shared.partitions {
-        tracing::error!(stored, here = shared.partitions, "the store has another number of partitions; stop one of the installations");
+        tracing::error!(
+            stored,
+            here = shared.partitions,
+            "the store has another number of partitions; stop one of the installations"
+        );
         return Ok(());
     }
     let dead: Vec<PartitionNo> = owned.iter().filter(|(_, o)| o.task.is_finished()).map(|(p, _)| *p).collect();

@@ -64,6 +64,8 @@ pub(super) struct Owner {
     pub(super) next_pass: Instant,
     pub(super) caution: Caution,
     pub(super) sweeping: bool,
+    /// How many messages the sweeps so far have passed.
+    pub(super) swept: usize,
     pub(super) inner: mpsc::UnboundedSender<Inner>,
     inbox: mpsc::UnboundedReceiver<Inner>,
 }
@@ -92,6 +94,7 @@ impl Owner {
             next_pass: Instant::now(),
             caution: Caution::None,
             sweeping: false,
+            swept: 0,
             inner,
             inbox,
         }

@@ -9,6 +9,9 @@ use super::owner::{Inner, Owner};
 /// A message younger than this is not looked at: its report is most likely on the way.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
+/// Messages of one pool looked at per sweep; with more, the sweeps take turns.
+const LOOKED_AT_MAX: usize = 256;
+
 impl Owner {
     /// Looks, in the background, which published messages are gone. A worker acks only after its report is stored, so a report of
     /// a message that is gone lies in the log by the time the log's end is asked for.
@@ -21,6 +24,17 @@ impl Owner {
         if pools.is_empty() {
             return;
         }
+        let pools: Vec<_> = pools
+            .into_iter()
+            .map(|(pool, mut messages)| {
+                messages.sort_unstable_by_key(|(_, at)| at.seq);
+                let begin = self.swept % messages.len().max(1);
+                messages.rotate_left(begin);
+                messages.truncate(LOOKED_AT_MAX);
+                (pool, messages)
+            })
+            .collect();
+        self.swept = self.swept.wrapping_add(LOOKED_AT_MAX);
         self.sweeping = true;
         let (ports, partition, inner) = (self.shared.ports.clone(), self.partition, self.inner.clone());
         tokio::spawn(async move {

@@ -195,48 +195,32 @@ impl Puller {
         }
     }
 
-    /// Hands out room for `max` messages in all, as far as that is not done yet. All of it stands: a request that is answered at once
-    /// but can be filled in part only is ended by the broker some 200 ms later, and its rest would be missing until then.
+    /// Hands out room for `max` messages in all, as far as that is not done yet.
     async fn ask_for(&mut self, max: usize) -> Result<(), NatsError> {
         let now = Instant::now();
         let mut free = max.saturating_sub(self.lanes.iter().map(Lane::credit).sum());
-        let busy = self.lanes.iter().position(|lane| lane.backlog);
+        if let Some(busy) = self.lanes.iter().position(|lane| lane.backlog) {
+            // With credit out, its messages are on their way already.
+            if free == 0 || self.lanes[busy].credit() > 0 {
+                return Ok(());
+            }
+            let urgent = (0..busy).find(|&i| self.lanes[i].credit() == 0 && !self.lanes[i].believed_empty(now));
+            return self.pull(urgent.unwrap_or(busy), free, None).await;
+        }
         let others = self.lanes.len() - 1;
         if max <= others {
-            return match busy {
-                Some(busy) => self.ask_busy_for_few(busy, free, now).await,
-                None => self.ask_for_few(max, now).await,
-            };
+            return self.ask_for_few(max, now).await;
         }
-        // While messages are known to wait in a lane, the less urgent ones get nothing.
-        let main = busy.unwrap_or(self.favourite);
-        let watched: Vec<usize> = match busy {
-            Some(busy) => (0..busy).collect(),
-            None => (0..=others).filter(|&lane| lane != main).collect(),
-        };
-        let target = max - watched.len();
-        for lane in watched {
-            if free > 0 && self.lanes[lane].credit() == 0 {
+        for lane in 0..=others {
+            if lane != self.favourite && free > 0 && self.lanes[lane].credit() == 0 {
                 self.pull(lane, 1, Some(STANDING)).await?;
                 free -= 1;
             }
         }
-        let out = self.lanes[main].credit();
+        let (target, out) = (max - others, self.lanes[self.favourite].credit());
         let want = target.saturating_sub(out).min(free);
         // Half of it may be used up before it is renewed, so that one request serves many messages.
-        if want > 0 && out * 2 <= target { self.pull(main, want, Some(STANDING)).await } else { Ok(()) }
-    }
-
-    /// With less room than lanes, and messages known to wait in one: a look into the more urgent ones, then that one.
-    async fn ask_busy_for_few(&mut self, busy: usize, free: usize, now: Instant) -> Result<(), NatsError> {
-        // With credit out, its messages are on their way already.
-        if free == 0 || self.lanes[busy].credit() > 0 {
-            return Ok(());
-        }
-        match (0..busy).find(|&i| self.lanes[i].credit() == 0 && !self.lanes[i].believed_empty(now)) {
-            Some(urgent) => self.pull(urgent, 1, None).await,
-            None => self.pull(busy, free, Some(STANDING)).await,
-        }
+        if want > 0 && out * 2 <= target { self.pull(self.favourite, want, Some(STANDING)).await } else { Ok(()) }
     }
 
     /// With less room than lanes: looks into each lane in turn, then waits on all of them; should messages come on

@@ -108,21 +108,6 @@ impl TaskQueues {
         Ok(found)
     }
 
-    /// The highest sequence that has been delivered to any worker: what lies above it is surely still waiting.
-    ///
-    /// # Errors
-    /// [`NatsError`] when the broker does not answer, or the queue does not exist.
-    pub async fn delivered(&self, pool: &PoolName) -> Result<u64, NatsError> {
-        let mut highest = 0;
-        for priority in Priority::ALL {
-            let (stream, consumer) = (subject::tasks_stream(pool), subject::tasks_consumer(pool, priority));
-            let info = self.nats.js_call(&format!("CONSUMER.INFO.{stream}.{consumer}"), &json!({})).await?;
-            let seq = info.pointer("/delivered/stream_seq").and_then(serde_json::Value::as_u64).unwrap_or(0);
-            highest = highest.max(seq);
-        }
-        Ok(highest)
-    }
-
     /// Takes a message out of the queue if it is still there.
     ///
     /// # Errors

@@ -113,15 +113,12 @@ impl Tasks for NatsTasks {
         if known_as.is_some_and(|identity| *identity != *state.incarnation) {
             self.forget(pool);
         }
-        let delivered = self.queues.delivered(pool).await.map_err(error)?;
         let mut gone = Vec::with_capacity(messages.len());
         for chunk in messages.chunks(LOOKS_AT_A_TIME) {
             let looks = chunk.iter().map(|at| async {
                 let foreign = at.stream != state.incarnation || at.seq < state.first_seq || at.seq > state.last_seq;
                 if foreign {
                     Ok(true)
-                } else if at.seq > delivered {
-                    Ok(false)
                 } else {
                     self.queues.exists(pool, at.seq).await.map(|exists| !exists).map_err(error)
                 }
