@@ -10,6 +10,7 @@ use stepmill_protocol::api::Folded;
 use stepmill_protocol::link::BoxFuture;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{AskAnswer, AskRequest, PartitionNo, PoolName, Problem, codec};
+use tokio::sync::mpsc;
 
 use crate::port::bus::{ApiHandler, Bus, Guard, OwnerAnswer, OwnerHandler, OwnerRequest, Waiting};
 
@@ -19,13 +20,24 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// The bus that this connection reaches.
 pub struct NatsBus {
     nats: Nats,
+    /// Answers on their way out, in order; bounded by the records of the batches just committed.
+    answers: mpsc::UnboundedSender<(String, Vec<u8>)>,
 }
 
 impl NatsBus {
-    /// Over this connection.
+    /// Over this connection. Must be called in a runtime.
     #[must_use]
     pub fn new(nats: Nats) -> Self {
-        Self { nats }
+        let (answers, mut outgoing) = mpsc::unbounded_channel::<(String, Vec<u8>)>();
+        let connection = nats.clone();
+        tokio::spawn(async move {
+            while let Some((address, body)) = outgoing.recv().await {
+                if let Err(error) = connection.publish(&address, body).await {
+                    tracing::debug!(%error, "an answer could not be sent; whoever waits looks for himself");
+                }
+            }
+        });
+        Self { nats, answers }
     }
 }
 
@@ -91,12 +103,8 @@ impl Bus for NatsBus {
                 return;
             }
         };
-        let (nats, address) = (self.nats.clone(), address.to_owned());
-        tokio::spawn(async move {
-            if let Err(error) = nats.publish(&address, body).await {
-                tracing::debug!(%error, "an answer could not be sent; whoever waits looks for himself");
-            }
-        });
+        // Gone only with the runtime.
+        self.answers.send((address.to_owned(), body)).ok();
     }
 
     async fn serve_owner(&self, partition: PartitionNo, handler: Arc<dyn OwnerHandler>) -> Result<Guard, Problem> {
