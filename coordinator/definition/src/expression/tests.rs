@@ -1,5 +1,7 @@
 //! What expressions give, and what stops them.
 
+#![allow(clippy::disallowed_methods, reason = "the test measures how long a limit takes")]
+
 use std::sync::Arc;
 use std::time::Instant;
 
