@@ -67,7 +67,7 @@ pub trait Log: Send + Sync + 'static {
     /// The log's identity: changes when it is made anew.
     async fn identity(&self) -> Result<String, QueueError>;
 
-    /// The time of the partition's record at this position; none if there is no such record (any more), with a flag in the error case.
+    /// The time of the partition's record at this position; none if there is no such record (any more).
     async fn time_at(&self, partition: PartitionNo, seq: u64) -> Result<Option<Timestamp>, QueueError>;
 
     /// The position of the oldest message still kept (of any partition); 0 where the log is empty.
