@@ -69,7 +69,8 @@ pub(crate) async fn all<F: AsyncFn(&'static str, Wanted) -> Queues>(make: F) {
         Wanted::default(), board: a_task_arrives_as_it_was_published the_oldest_comes_first the_urgent_come_first
             never_more_than_asked_for a_fetch_waits_for_what_comes a_fetch_ends_without_tasks
             a_message_id_is_published_once pools_are_apart what_is_acked_is_gone what_is_removed_is_not_delivered
-            each_task_goes_to_one_worker a_waiting_fetch_is_not_forgotten_by_another;
+            each_task_goes_to_one_worker a_waiting_fetch_is_not_forgotten_by_another
+            a_backlog_is_worked_off_without_pauses;
         short, lease: a_silent_worker_loses_its_task a_sign_keeps_the_task a_late_ack_counts
             a_lost_task_comes_before_new_ones;
         Wanted::default(), lease: a_task_given_back_comes_after_its_delay a_task_given_back_at_once_comes_at_once

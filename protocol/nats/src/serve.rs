@@ -15,7 +15,7 @@ use stepmill_protocol::{AskAnswer, AskRequest, Namespace, PartitionNo, PoolName}
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::connect::Nats;
+use crate::connect::{ANSWER_WITHIN, Nats};
 use crate::error::NatsError;
 use crate::publish::header_value;
 use crate::subject;
@@ -146,7 +146,7 @@ impl Nats {
         let asks = self.subscribe(subject::asks_of(partition)).await?;
         let owns = self.subscribe(subject::own(partition)).await?;
         // The asker of a question before this moment was told that nobody answers; from now on there is somebody.
-        self.inner.client.flush().await.map_err(|e| NatsError::interrupted("a subscription", e.to_string()))?;
+        self.settled().await?;
         let mut serving = Serving::new(OWNER_CALLS_MAX);
         let (nats, calls, handler_) = (self.clone(), Arc::clone(&serving.calls), Arc::clone(&handler));
         serving.add(|stopped| {
@@ -194,6 +194,17 @@ impl Nats {
             })
         });
         Ok(serving)
+    }
+
+    /// Waits until the server has heard all that was sent before: it hears one connection in order, so whatever comes
+    /// back was sent after the rest had arrived.
+    async fn settled(&self) -> Result<(), NatsError> {
+        let (echo, ticket) = self.inner.mux.ticket();
+        self.publish(&echo, Vec::new()).await?;
+        match tokio::time::timeout(ANSWER_WITHIN, ticket).await {
+            Ok(Some(_)) => Ok(()),
+            _ => Err(NatsError::interrupted("a subscription", "the server does not answer")),
+        }
     }
 
     async fn subscribe(&self, subject: String) -> Result<Subscriber, NatsError> {
