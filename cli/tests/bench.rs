@@ -9,8 +9,7 @@ use common::{json, stderr, stepmill};
 
 fn bench(args: &[&str]) -> serde_json::Value {
     let dir = tempfile::tempdir().unwrap();
-    let mut command =
-        stepmill(dir.path(), &[&["bench", "chain", "--runs", "20", "--steps", "3", "--json"], args].concat());
+    let mut command = stepmill(dir.path(), &[&["bench", "chain", "--json"], args].concat());
     let local = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/bin/nats-server");
     if local.exists() {
         command.env("STEPMILL_NATS_SERVER", local);
@@ -30,16 +29,24 @@ fn check(report: &serde_json::Value) {
 
 #[test]
 fn embedded() {
-    let report = bench(&["--embedded"]);
+    let report = bench(&["--runs", "20", "--steps", "3", "--embedded"]);
     check(&report);
     assert_eq!(report["adapters"], "embedded");
 }
 
 #[test]
 fn servers() {
-    let report = bench(&["--workers", "2"]);
+    let report = bench(&["--runs", "20", "--steps", "3", "--workers", "2"]);
     check(&report);
     assert_eq!(report["adapters"], "nats+redis");
     assert_eq!(report["roles"]["worker"]["processes"], 2);
     assert!(report["versions"]["servers"]["nats_server"].is_string(), "{report}");
+}
+
+/// A worker that asks for tasks too late costs seconds here.
+#[test]
+fn more_runs_than_slots_do_not_stall() {
+    let size = ["--runs", "100", "--steps", "10", "--in-flight", "100", "--slots", "32", "--workers", "1"];
+    let report = bench(&size);
+    assert!(report["wall_s"].as_f64().unwrap() < 10.0, "{report}");
 }

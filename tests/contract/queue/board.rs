@@ -166,39 +166,36 @@ pub(crate) async fn a_waiting_fetch_is_not_forgotten_by_another(case: &Case) {
     assert!(begun.elapsed() < LONG / 2);
 }
 
-/// More tasks wait than a worker has slots, the slots come free in odd numbers, and more is published meanwhile.
+/// More tasks wait than a worker has slots, and each one done brings a new one, as runs do.
 pub(crate) async fn a_backlog_is_worked_off_without_pauses(case: &Case) {
-    const TASKS: usize = 400;
+    const IN_FLIGHT: usize = 100;
+    const SLOTS: usize = 32;
+    const TASKS: usize = 1_000;
     const PAUSE_MAX: Duration = Duration::from_millis(500);
     case.tasks.ensure(&case.pool).await.unwrap();
     // Waits first, so that room has been handed out when the tasks come.
     case.nothing_comes(SHORT).await;
-    let publish = async {
-        for _ in 0..4 {
-            let tasks: Vec<_> = (0..TASKS / 4).map(|i| case.task(Priority::ALL[i % 10 / 4])).collect();
-            case.publish_these(tasks).await;
-        }
-    };
-    let work = async {
-        let mut running = VecDeque::new();
-        let (mut seen, mut longest) = (0, Duration::ZERO);
-        while seen < TASKS {
-            let begun = Instant::now();
-            let deliveries = case.link.fetch(&case.pool, 32 - running.len(), LONG).await.unwrap();
-            longest = longest.max(begun.elapsed());
-            seen += deliveries.len();
-            running.extend(deliveries);
-            let done = if running.len() == 32 { 1 + seen % 7 } else { running.len() / 3 };
-            for delivery in running.drain(..done) {
-                case.link.ack(&delivery.ack).await.unwrap();
-            }
-        }
-        for delivery in running {
+    let mut published = case.publish(IN_FLIGHT).await.len();
+    let (mut seen, mut longest) = (0, Duration::ZERO);
+    let mut running = VecDeque::new();
+    while seen < TASKS {
+        let begun = Instant::now();
+        let deliveries = case.link.fetch(&case.pool, SLOTS - running.len(), LONG).await.unwrap();
+        longest = longest.max(begun.elapsed());
+        seen += deliveries.len();
+        running.extend(deliveries);
+        let done: Vec<_> =
+            running.drain(..if running.len() == SLOTS { 1 + seen % 7 } else { running.len() / 3 }).collect();
+        for delivery in &done {
             case.link.ack(&delivery.ack).await.unwrap();
         }
-        longest
-    };
-    let ((), longest) = tokio::join!(publish, work);
+        let new = done.len().min(TASKS - published);
+        published += new;
+        case.publish(new).await;
+    }
+    for delivery in running {
+        case.link.ack(&delivery.ack).await.unwrap();
+    }
     assert!(longest < PAUSE_MAX, "a fetch waited for {longest:?} while tasks were there");
     case.nothing_comes(SHORT).await;
 }
