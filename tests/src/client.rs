@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use stepmill_nats::Nats;
 
+/// How long one request is awaited before it is made again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
 /// The client. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct JsonClient {
@@ -36,8 +39,11 @@ impl JsonClient {
     /// When a minute passes, or on a lasting problem.
     pub async fn insist(&self, verb: &str, body: &Value) -> Value {
         let deadline = Instant::now() + Duration::from_secs(60);
+        // A request that was handed to a coordinator in the moment of its death is never answered.
+        let wait = body.get("wait_ms").and_then(Value::as_u64).unwrap_or(0);
+        let within = ANSWER_WITHIN + Duration::from_millis(wait);
         loop {
-            let last = match self.request(verb, body, Duration::from_secs(12)).await {
+            let last = match self.request(verb, body, within).await {
                 Ok(answer) => match answer.get("status").and_then(Value::as_u64) {
                     Some(503 | 504) => answer.to_string(),
                     Some(_) if answer.get("title").is_some() => panic!("{verb} {body}: {answer}"),

@@ -106,9 +106,9 @@ impl Puller {
             if self.lanes.iter().any(|lane| !lane.arrived.is_empty()) {
                 return Ok(self.take(max));
             }
-            self.ask_for(max).await?;
+            let look_up = self.ask_for(max).await?;
             // Looks up now and then, so that lost requests are replaced.
-            let until = deadline.min(Instant::now() + ANSWER_GRACE);
+            let until = deadline.min(look_up.unwrap_or_else(|| Instant::now() + ANSWER_GRACE));
             let Some(inbox) = &mut self.inbox else {
                 // An earlier fetch was dropped before it could send what it had written down.
                 self.book.withdrawn();
@@ -168,13 +168,14 @@ impl Puller {
         });
     }
 
-    /// Hands out room for `max` messages in all, as far as that is not done yet.
-    async fn ask_for(&mut self, max: usize) -> Result<(), NatsError> {
+    /// Hands out room for `max` messages in all, as far as that is not done yet. Gives the time at which to ask again,
+    /// where there is one.
+    async fn ask_for(&mut self, max: usize) -> Result<Option<Instant>, NatsError> {
         loop {
             match self.book.next(max, Instant::now()) {
                 Move::Send(ask) => self.send(ask).await?,
                 Move::Withdraw => self.give_back(),
-                Move::Wait => return Ok(()),
+                Move::Wait(until) => return Ok(until),
             }
         }
     }

@@ -19,6 +19,8 @@ const EMPTY_BELIEVED: Duration = Duration::from_millis(10);
 
 /// The part of the room that may lie idle with other lanes while one has messages, as a divisor.
 const IDLE_SHARE: usize = 4;
+/// Room counts as idle when the broker has had it for so long; before, its messages may be on their way.
+const IDLE_AFTER: Duration = Duration::from_millis(20);
 
 /// A request to be sent. It counts from the moment at which it is given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +45,15 @@ pub(super) enum Move {
     Send(Ask),
     /// Room lies idle with one lane while another one has messages: take all of it back.
     Withdraw,
-    /// Enough is out.
-    Wait,
+    /// Enough is out; until then, where that alone changes something.
+    Wait(Option<Instant>),
 }
 
 #[derive(Debug)]
 struct Request {
     id: u64,
     batch: usize,
+    idle_at: Instant,
     lost_at: Instant,
 }
 
@@ -69,6 +72,11 @@ struct Lane {
 impl Lane {
     fn known_empty(&self, now: Instant, within: Duration) -> bool {
         self.empty_at.is_some_and(|at| now.duration_since(at) < within)
+    }
+
+    /// When all its room counts as idle.
+    fn idle_at(&self) -> Option<Instant> {
+        self.requests.back().map(|r| r.idle_at)
     }
 
     fn forget_lost(&mut self, now: Instant) {
@@ -114,7 +122,7 @@ impl Book {
         }
         self.look.take_if(|look| look.lost_at <= now);
         if self.look.is_some() {
-            return Move::Wait;
+            return Move::Wait(None);
         }
         let free = max.saturating_sub(self.out());
         match self.lanes.iter().position(|lane| lane.backlog) {
@@ -127,14 +135,15 @@ impl Book {
 
     /// Messages wait in this lane. More urgent ones are looked into first, now and then.
     fn fetch_from(&mut self, busy: usize, max: usize, now: Instant) -> Move {
-        let idle: usize = self.lanes.iter().filter(|lane| !lane.backlog).map(|lane| lane.standing).sum();
+        let others = self.lanes.iter().filter(|lane| !lane.backlog && lane.standing > 0);
+        let idle: usize = others.clone().filter(|lane| lane.idle_at() <= Some(now)).map(|lane| lane.standing).sum();
         if idle > max / IDLE_SHARE {
             return Move::Withdraw;
         }
         let free = max.saturating_sub(self.out());
         if free == 0 {
-            // It is on its way from another lane.
-            return Move::Wait;
+            // It is on its way from another lane, or turns out to lie idle there.
+            return Move::Wait(others.filter_map(Lane::idle_at).filter(|at| *at > now).min());
         }
         let urgent = |lane: &Lane| lane.standing == 0 && !lane.known_empty(now, EMPTY_BELIEVED);
         let lane = self.lanes[..busy].iter().position(urgent).unwrap_or(busy);
@@ -144,7 +153,7 @@ impl Book {
     /// Nothing is known to wait: one place for each lane and all others for the favourite.
     fn spread(&mut self, max: usize, free: usize, now: Instant) -> Move {
         if free == 0 {
-            return Move::Wait;
+            return Move::Wait(None);
         }
         let bare = |(i, lane): (usize, &Lane)| i != self.favourite && lane.standing == 0;
         if let Some(lane) = self.lanes.iter().enumerate().position(bare) {
@@ -153,7 +162,11 @@ impl Book {
         let (target, out) = (max + 1 - self.lanes.len(), self.lanes[self.favourite].standing);
         let want = target.saturating_sub(out).min(free);
         // Half of it may be used up before it is renewed, so that one request serves many messages.
-        if want > 0 && out * 2 <= target { self.ask(Kind::Standing, self.favourite, want, now) } else { Move::Wait }
+        if want > 0 && out * 2 <= target {
+            self.ask(Kind::Standing, self.favourite, want, now)
+        } else {
+            Move::Wait(None)
+        }
     }
 
     /// With less room than lanes: looks into each lane in turn, then waits on all of them; should messages come on
@@ -165,7 +178,7 @@ impl Book {
         }
         match self.lanes.iter().position(|lane| lane.standing == 0) {
             Some(lane) => self.ask(Kind::Standing, lane, max, now),
-            None => Move::Wait,
+            None => Move::Wait(None),
         }
     }
 
@@ -176,7 +189,7 @@ impl Book {
             Kind::Standing => {
                 self.lanes[lane].standing += batch;
                 let lost_at = now + STANDING + ANSWER_GRACE;
-                self.lanes[lane].requests.push_back(Request { id, batch, lost_at });
+                self.lanes[lane].requests.push_back(Request { id, batch, idle_at: now + IDLE_AFTER, lost_at });
             }
             Kind::Look => self.look = Some(Look { lane, id, left: batch, lost_at: now + ANSWER_GRACE }),
         }
