@@ -82,7 +82,7 @@ impl Run {
         if let Some(number) = ids.chain([next]).find(|n| *n > NUMBER_MAX) {
             return Err(Broken::Number(number).into());
         }
-        let mut values = Values::restore(next, values.into_iter().chain(inline));
+        let mut values = Values::restore(next, values, inline);
         connect(&mut phase, &values).map_err(CorruptRun::Value)?;
         values.sweep_all();
         let mut run = Self { head, tally, values, phase, checked: false };

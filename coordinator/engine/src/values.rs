@@ -9,8 +9,12 @@ use serde_json::Value;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Problem, ValueId, limit};
 
-/// Values up to this size are written into the control state.
-pub(crate) const INLINE_BYTES: u64 = 256;
+/// Values up to this size are always written into the control state.
+const INLINE_BYTES: u64 = 256;
+/// Values up to this size are, too, while all that are there have no more than [`INLINE_SUM_BYTES`]: the control state is
+/// written as a whole with each step, a value beside it costs two more writes.
+const INLINE_LARGER_BYTES: u64 = 1024;
+const INLINE_SUM_BYTES: u64 = 2048;
 /// Tables up to this size are searched in full for values that nothing refers to; larger ones only at the values that
 /// were let go, so that a step among thousands of branches costs no more than one alone.
 const SCAN_MAX: usize = 64;
@@ -32,6 +36,8 @@ pub(crate) struct Held(Arc<Stored>);
 struct Stored {
     id: ValueId,
     bytes: u64,
+    /// Written into the control state, for as long as the value lives.
+    inline: bool,
     value: Arc<Value>,
 }
 
@@ -64,7 +70,7 @@ impl Serialize for Held {
 impl<'de> Deserialize<'de> for Held {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let id = ValueId::deserialize(d)?;
-        Ok(Self(Arc::new(Stored { id, bytes: 0, value: Arc::default() })))
+        Ok(Self(Arc::new(Stored { id, bytes: 0, inline: true, value: Arc::default() })))
     }
 }
 
@@ -131,9 +137,11 @@ impl Values {
 
     fn take_in(&mut self, value: Arc<Value>, bytes: u64) -> Held {
         self.next += 1;
-        let held = Held(Arc::new(Stored { id: ValueId(self.next), bytes, value }));
+        let inline =
+            bytes <= INLINE_BYTES || (bytes <= INLINE_LARGER_BYTES && self.inline_bytes + bytes <= INLINE_SUM_BYTES);
+        let held = Held(Arc::new(Stored { id: ValueId(self.next), bytes, inline, value }));
         self.bytes += bytes;
-        if is_inline(&held) {
+        if inline {
             self.inline_bytes += bytes;
         } else {
             self.fresh.insert(held.id());
@@ -185,7 +193,7 @@ impl Values {
     fn remove(&mut self, id: ValueId) {
         let Some(held) = self.table.remove(&id) else { return };
         self.bytes = self.bytes.saturating_sub(held.bytes());
-        if is_inline(&held) {
+        if held.0.inline {
             self.inline_bytes = self.inline_bytes.saturating_sub(held.bytes());
         } else if !self.fresh.remove(&id) {
             self.dropped.push(id);
@@ -200,23 +208,28 @@ impl Values {
 
     /// The values that are stored beside the control state.
     pub(crate) fn beside(&self) -> Vec<(ValueId, Arc<Value>)> {
-        self.table.values().filter(|h| !is_inline(h)).map(|h| (h.id(), h.value().clone())).collect()
+        self.table.values().filter(|h| !h.0.inline).map(|h| (h.id(), h.value().clone())).collect()
     }
 
     /// The values that are part of the control state, and the last number given out.
     pub(crate) fn inline(&self) -> (u64, Vec<(ValueId, &Value)>) {
-        let small = self.table.values().filter(|h| is_inline(h) && h.is_needed());
+        let small = self.table.values().filter(|h| h.0.inline && h.is_needed());
         (self.next, small.map(|h| (h.id(), h.value().as_ref())).collect())
     }
 
-    /// The table as it was stored.
-    pub(crate) fn restore(next: u64, values: impl Iterator<Item = (ValueId, Value)>) -> Self {
+    /// The table as it was stored: beside the control state, and in it.
+    pub(crate) fn restore(
+        next: u64,
+        beside: impl IntoIterator<Item = (ValueId, Value)>,
+        inline: impl IntoIterator<Item = (ValueId, Value)>,
+    ) -> Self {
         let mut restored = Self { next, ..Self::default() };
-        for (id, value) in values {
+        let beside = beside.into_iter().map(|(id, value)| (id, value, false));
+        for (id, value, inline) in beside.chain(inline.into_iter().map(|(id, value)| (id, value, true))) {
             let bytes = measure(&value, usize::MAX).unwrap_or(0);
-            let held = Held(Arc::new(Stored { id, bytes, value: Arc::new(value) }));
+            let held = Held(Arc::new(Stored { id, bytes, inline, value: Arc::new(value) }));
             restored.bytes += bytes;
-            if is_inline(&held) {
+            if inline {
                 restored.inline_bytes += bytes;
             }
             restored.next = restored.next.max(id.0);
@@ -235,10 +248,6 @@ impl Values {
     pub(crate) fn unneeded(&self) -> Vec<ValueId> {
         self.table.values().filter(|h| !h.is_needed()).map(Held::id).collect()
     }
-}
-
-fn is_inline(held: &Held) -> bool {
-    held.bytes() <= INLINE_BYTES
 }
 
 /// Bytes of a value in MessagePack; none when it is nested deeper than `depth`.
@@ -320,8 +329,8 @@ mod tests {
     #[test]
     fn a_value_that_nothing_refers_to_is_dropped_and_a_new_one_never_written() {
         let mut values = Values::default();
-        let kept = values.make(Arc::new(json!("k".repeat(500)))).unwrap();
-        drop(values.make(Arc::new(json!("d".repeat(500)))).unwrap());
+        let kept = values.make(Arc::new(json!("k".repeat(5_000)))).unwrap();
+        drop(values.make(Arc::new(json!("d".repeat(5_000)))).unwrap());
         values.sweep();
         let changes = values.take_changes();
         assert_eq!(changes.put.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [kept.id()]);
@@ -330,6 +339,23 @@ mod tests {
         drop(kept);
         values.sweep();
         assert_eq!(values.take_changes(), ValueChanges { put: vec![], drop: vec![id] });
+    }
+
+    #[test]
+    fn a_few_values_of_middle_size_are_written_into_the_control_state() {
+        let mut values = Values::default();
+        let held: Vec<Held> = (0..4).map(|_| values.make(Arc::new(json!("v".repeat(600)))).unwrap()).collect();
+        let small = values.make(Arc::new(json!(1))).unwrap();
+        let beside: Vec<ValueId> = values.take_changes().put.iter().map(|(id, _)| *id).collect();
+        assert_eq!(beside, [held[3].id()]);
+        let inline = |values: &Values| values.inline().1.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+        assert_eq!(inline(&values), [held[0].id(), held[1].id(), held[2].id(), small.id()]);
+        let (next, written) = values.inline();
+        let written: Vec<_> = written.into_iter().map(|(id, v)| (id, v.clone())).collect();
+        let beside = values.beside().into_iter().map(|(id, v)| (id, v.as_ref().clone()));
+        let restored = Values::restore(next, beside, written);
+        assert_eq!(restored.beside().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [held[3].id()]);
+        assert_eq!(restored.weight(), values.weight());
     }
 
     #[test]

@@ -189,12 +189,11 @@ impl Owner {
             from: self.cursor.clone(),
             to: to.clone(),
             runs,
-            outbox_put: self.outbox.take_unsaved(),
+            outbox_put: Vec::new(),
             outbox_drop: Vec::new(),
             timers_put: Vec::new(),
             timers_drop: Vec::new(),
         };
-        commit.outbox_put.retain(|e| !work.outbox.contains_key(&e.id));
         for (id, open) in &work.outbox {
             match open {
                 Some((pool, priority)) => commit.outbox_put.push(OutboxEntry {

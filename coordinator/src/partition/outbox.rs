@@ -39,6 +39,8 @@ pub(super) struct Outbox {
     room: usize,
     /// Stream positions that the store does not know yet.
     unsaved: HashSet<CommandId>,
+    /// Revoked while they were on their way to their queue.
+    revoked: HashSet<CommandId>,
 }
 
 /// A dispatch that may be published now.
@@ -51,7 +53,13 @@ pub(super) struct Ready {
 impl Outbox {
     /// `room`: how many per pool may be published at a time.
     pub(super) fn new(room: usize) -> Self {
-        Self { entries: HashMap::new(), windows: BTreeMap::new(), room: room.max(1), unsaved: HashSet::new() }
+        Self {
+            entries: HashMap::new(),
+            windows: BTreeMap::new(),
+            room: room.max(1),
+            unsaved: HashSet::new(),
+            revoked: HashSet::new(),
+        }
     }
 
     /// A dispatch is open and not published. `again`: it may have been, by an earlier owner.
@@ -75,22 +83,39 @@ impl Outbox {
         }
     }
 
-    /// A dispatch is settled. Gives the position of its message if it is still known to lie in the stream.
-    pub(super) fn settle(&mut self, id: &CommandId) -> Option<(PoolName, Published)> {
+    /// A dispatch is settled by its report or its loss: its message is worked off or gone.
+    pub(super) fn settle(&mut self, id: &CommandId) {
+        self.take_out(id);
+    }
+
+    /// A dispatch is settled though its message may wait. Gives the position, where that is known already; else
+    /// [`Outbox::is_revoked`] tells when it becomes known.
+    pub(super) fn revoke(&mut self, id: &CommandId) -> Option<(PoolName, Published)> {
+        let entry = self.take_out(id)?;
+        match entry.stage {
+            Stage::Queued => None,
+            Stage::Publishing => {
+                self.revoked.insert(*id);
+                None
+            }
+            Stage::Published(at, _) => Some((entry.pool, at)),
+        }
+    }
+
+    /// Whether a message that has now been published, or failed to be, is of no use. Says so once.
+    pub(super) fn is_revoked(&mut self, id: &CommandId) -> bool {
+        self.revoked.remove(id)
+    }
+
+    fn take_out(&mut self, id: &CommandId) -> Option<Entry> {
         self.unsaved.remove(id);
         let entry = self.entries.remove(id)?;
         match entry.stage {
             // Its id stays in the queue of its window; `ready` passes over ids that are no longer open.
-            Stage::Queued => None,
-            Stage::Publishing => {
-                self.release(&entry.pool);
-                None
-            }
-            Stage::Published(at, _) => {
-                self.release(&entry.pool);
-                Some((entry.pool, at))
-            }
+            Stage::Queued => {}
+            Stage::Publishing | Stage::Published(..) => self.release(&entry.pool),
         }
+        Some(entry)
     }
 
     fn release(&mut self, pool: &PoolName) {
@@ -161,7 +186,7 @@ impl Outbox {
         self.entries.contains_key(id)
     }
 
-    /// Stream positions for the next commit.
+    /// Stream positions that the store should learn. Few: most dispatches are settled before anybody asks for these.
     pub(super) fn take_unsaved(&mut self) -> Vec<OutboxEntry> {
         let unsaved = std::mem::take(&mut self.unsaved);
         unsaved
@@ -223,8 +248,25 @@ mod tests {
         assert_eq!(ids(&outbox.ready()), [3, 2]);
         assert!(outbox.ready().is_empty());
         outbox.published(&id(3), at(7), Instant::now());
-        assert_eq!(outbox.settle(&id(3)), Some((pool(), at(7))));
+        assert_eq!(outbox.revoke(&id(3)), Some((pool(), at(7))));
         assert_eq!(ids(&outbox.ready()), [1]);
+    }
+
+    #[test]
+    fn only_what_was_revoked_on_its_way_is_of_no_use() {
+        let mut outbox = Outbox::new(9);
+        for n in 1..=2 {
+            outbox.open(id(n), pool(), Priority::Normal, false);
+        }
+        outbox.ready();
+        outbox.settle(&id(1));
+        assert_eq!(outbox.revoke(&id(2)), None);
+        for n in 1..=2 {
+            outbox.published(&id(n), at(n), Instant::now());
+        }
+        assert!(!outbox.is_revoked(&id(1)));
+        assert!(outbox.is_revoked(&id(2)) && !outbox.is_revoked(&id(2)));
+        assert!(outbox.published_before(Instant::now()).is_empty());
     }
 
     #[test]

@@ -67,7 +67,8 @@ impl Owner {
         cached.run.as_ref()?.task(cached.plan.as_deref()?, *id, self.partition)
     }
 
-    /// Saves where published tasks lie, which else happens with the next batch: a quiet partition has none for a while.
+    /// Saves where published tasks lie that have not been worked off within a sweep's time. Should an owner die before, the
+    /// next one looks for them in their queues.
     pub(super) async fn save_positions(&mut self) -> Result<(), OwnerError> {
         let outbox_put = self.outbox.take_unsaved();
         if outbox_put.is_empty() {
@@ -78,7 +79,7 @@ impl Owner {
         Ok(())
     }
 
-    /// The broker's answers. A task that was settled while it was on its way is taken out again.
+    /// The broker's answers. A task that was revoked while it was on its way is taken out again.
     pub(super) async fn relayed(
         &mut self,
         pool: PoolName,
@@ -87,9 +88,12 @@ impl Owner {
         let now = Self::instant();
         let mut useless = Vec::new();
         for (id, result) in results {
+            let revoked = self.outbox.is_revoked(&id);
             match result {
-                Ok(at) if self.outbox.is_open(&id) => self.outbox.published(&id, at, now),
-                Ok(at) => useless.push(at),
+                Ok(at) if revoked => useless.push(at),
+                // Most have been worked off by now; that changes nothing then.
+                Ok(at) => self.outbox.published(&id, at, now),
+                Err(_) if revoked => {}
                 Err(error) => {
                     tracing::warn!(%id, %error, "a task was not published; trying again");
                     self.outbox.unpublished(&id);

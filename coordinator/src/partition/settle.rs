@@ -27,13 +27,12 @@ impl Owner {
                     let again = id.dispatch > 1 || self.quiet_until.is_some();
                     self.outbox.open(id, pool, priority, again);
                 }
-                None => {
-                    if let Some((pool, at)) = self.outbox.settle(&id)
-                        && revoked.contains(&id)
-                    {
+                None if revoked.contains(&id) => {
+                    if let Some((pool, at)) = self.outbox.revoke(&id) {
                         useless.entry(pool).or_default().push(at);
                     }
                 }
+                None => self.outbox.settle(&id),
             }
         }
         self.remove_later(useless);
