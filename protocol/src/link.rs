@@ -84,11 +84,17 @@ pub trait WorkerLink: Send + Sync + 'static {
         request: AskRequest,
     ) -> BoxFuture<'a, Result<AskAnswer, LinkError>>;
 
-    /// The task is done with: remove it. Resolves when the broker confirms.
+    /// The task is done with: remove it. Nobody confirms it: should it get lost, the task is delivered again after the ack
+    /// wait, and the owner answers that it is done.
     fn ack<'a>(&'a self, ack: &'a AckId) -> BoxFuture<'a, Result<(), LinkError>>;
 
     /// Deliver it again after `delay`.
     fn nak<'a>(&'a self, ack: &'a AckId, delay: Duration) -> BoxFuture<'a, Result<(), LinkError>>;
+
+    /// Resolves when all that was handed over before has left this process, for one that is about to end. Best effort.
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 
     /// Puts a task aside for a person; resolves when it is stored. The caller acks afterwards.
     fn bury<'a>(&'a self, pool: &'a PoolName, letter: DeadLetter) -> BoxFuture<'a, Result<(), LinkError>>;

@@ -46,6 +46,9 @@ pub(crate) async fn pull(runner: Arc<Runner>, stop: CancellationToken) {
         }
     }
     drain(&runner, &running).await;
+    if tokio::time::timeout(limit::SETTLE_TIMEOUT, runner.link.flush()).await.is_err() {
+        tracing::warn!("the broker does not take the last acks");
+    }
 }
 
 /// A fetch under way when the worker stops may still bring tasks, which are then given back at once; it is left alone

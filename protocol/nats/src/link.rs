@@ -28,6 +28,7 @@ const ASK_WITHIN: Duration = Duration::from_secs(1);
 const JOIN_ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How often a worker looks whether its pool's queue has been made.
 const JOIN_EVERY: Duration = Duration::from_millis(500);
+const ACK: Bytes = Bytes::from_static(b"+ACK");
 /// A worker that has not fetched for so long is not going to work on what is still on its way to it.
 const IDLE: Duration = Duration::from_millis(400);
 
@@ -137,13 +138,21 @@ impl WorkerLink for NatsWorkerLink {
     }
 
     fn ack<'a>(&'a self, ack: &'a AckId) -> BoxFuture<'a, Result<(), LinkError>> {
-        Box::pin(async move { Ok(self.confirmed(ack, b"+ACK".to_vec()).await?) })
+        Box::pin(async move { Ok(self.nats.publish(&ack.0, ACK).await?) })
     }
 
     fn nak<'a>(&'a self, ack: &'a AckId, delay: Duration) -> BoxFuture<'a, Result<(), LinkError>> {
         Box::pin(async move {
             let body = format!("-NAK {{\"delay\":{}}}", nanos(delay));
             Ok(self.confirmed(ack, body.into_bytes()).await?)
+        })
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.nats.settled().await {
+                tracing::warn!(%error, "the last acks may be lost; their tasks are delivered again and found done");
+            }
         })
     }
 

@@ -133,7 +133,7 @@ impl Puller {
         }
     }
 
-    /// Takes what has arrived. What is above `max`, or could still come without there being room for it, goes back.
+    /// Takes what has arrived; what is above `max` goes back at once.
     fn take(&mut self, max: usize) -> Vec<Arrived> {
         let mut taken = Vec::new();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
@@ -143,29 +143,36 @@ impl Puller {
             }
             taken.extend(lane.arrived.drain(..count));
         }
-        let waiting: usize = self.lanes.iter().map(|lane| lane.arrived.len()).sum();
-        if waiting > 0 || self.book.out() > max - taken.len() {
-            self.give_back();
-        }
+        self.return_arrived();
         self.used_at = Instant::now();
         taken
     }
 
-    /// Withdraws all requests, and returns what has arrived or still arrives on them. Without interest in the inbox the
-    /// broker drops the standing requests.
-    fn give_back(&mut self) {
-        self.book.withdrawn();
+    fn return_arrived(&mut self) {
         let rest: Vec<Subject> = self.lanes.iter_mut().flat_map(|lane| lane.arrived.drain(..)).map(|a| a.ack).collect();
+        if rest.is_empty() {
+            return;
+        }
         let nats = self.nats.clone();
-        let inbox = self.inbox.take();
         tokio::spawn(async move {
             for ack in rest {
                 let _ = nats.publish(&ack, NAK).await;
             }
-            if let Some(inbox) = inbox {
-                tokio::join!(return_all(&nats, inbox.standing), return_all(&nats, inbox.looks));
-            }
         });
+    }
+
+    /// Withdraws all requests, and returns what has arrived or still arrives on them. Without interest in the inbox the
+    /// broker drops the standing requests. What it sends in that very moment is lost to us and comes again after the ack
+    /// wait, so this is only done with room that nothing has come to for a while, or when all is over.
+    fn give_back(&mut self) {
+        self.book.withdrawn();
+        self.return_arrived();
+        let nats = self.nats.clone();
+        if let Some(inbox) = self.inbox.take() {
+            tokio::spawn(
+                async move { tokio::join!(return_all(&nats, inbox.standing), return_all(&nats, inbox.looks)) },
+            );
+        }
     }
 
     /// Hands out room for `max` messages in all, as far as that is not done yet. Gives the time at which to ask again,

@@ -116,6 +116,17 @@ impl Nats {
         }
     }
 
+    /// Waits until the server has heard all that was sent before: it hears one connection in order, so whatever comes
+    /// back was sent after the rest had arrived.
+    pub(crate) async fn settled(&self) -> Result<(), NatsError> {
+        let (echo, ticket) = self.inner.mux.ticket();
+        self.publish(&echo, Vec::new()).await?;
+        match tokio::time::timeout(ANSWER_WITHIN, ticket).await {
+            Ok(Some(_)) => Ok(()),
+            _ => Err(NatsError::interrupted("the connection", "the server does not answer")),
+        }
+    }
+
     /// Asks on a subject and waits for the answer.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use stepmill_protocol::{AskAnswer, AskRequest, Namespace, PartitionNo, PoolName}
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::connect::{ANSWER_WITHIN, Nats};
+use crate::connect::Nats;
 use crate::error::NatsError;
 use crate::publish::header_value;
 use crate::subject;
@@ -194,17 +194,6 @@ impl Nats {
             })
         });
         Ok(serving)
-    }
-
-    /// Waits until the server has heard all that was sent before: it hears one connection in order, so whatever comes
-    /// back was sent after the rest had arrived.
-    async fn settled(&self) -> Result<(), NatsError> {
-        let (echo, ticket) = self.inner.mux.ticket();
-        self.publish(&echo, Vec::new()).await?;
-        match tokio::time::timeout(ANSWER_WITHIN, ticket).await {
-            Ok(Some(_)) => Ok(()),
-            _ => Err(NatsError::interrupted("a subscription", "the server does not answer")),
-        }
     }
 
     async fn subscribe(&self, subject: String) -> Result<Subscriber, NatsError> {

@@ -62,10 +62,18 @@ pub(super) fn batch(keys: &Keys, commit: &Commit) -> Result<Batch, StoreError> {
     // command that it does refuse: then nothing is written.
     put_cursor(&mut batch, commit);
     let mut indexes = IndexChanges::default();
+    let mut lasting = Vec::with_capacity(commit.runs.len());
     for write in &commit.runs {
-        put_run(&mut batch, keys, p, write);
+        let run = batch.key(keys.run(p, write.run));
+        match write.expire_ms.map(expiry) {
+            Some(ms) => batch.put("SET", run, &[&write.control, b"PX", ms.as_bytes()]),
+            // Which also takes an earlier expiry off.
+            None => lasting.push((run, write.control.as_slice())),
+        }
+        put_values(&mut batch, keys, p, write);
         move_in_indexes(&mut indexes, keys, commit, write)?;
     }
+    batch.set_all(&lasting);
     indexes.put(&mut batch);
     put_outbox(&mut batch, keys, commit)?;
     put_timers(&mut batch, keys, commit);
@@ -73,29 +81,27 @@ pub(super) fn batch(keys: &Keys, commit: &Commit) -> Result<Batch, StoreError> {
 }
 
 fn put_cursor(batch: &mut Batch, commit: &Commit) {
-    let to = &commit.to;
+    let (from, to) = (&commit.from, &commit.to);
     let (incarnation, seq, at) = (to.incarnation.to_string(), to.seq.to_string(), to.at.0.to_string());
-    let fields: [&[u8]; 8] = [
-        field::INCARNATION.as_bytes(),
-        incarnation.as_bytes(),
-        field::SEQ.as_bytes(),
-        seq.as_bytes(),
-        field::AT.as_bytes(),
-        at.as_bytes(),
-        field::LOG.as_bytes(),
-        to.log.as_bytes(),
-    ];
+    let mut fields = vec![field::SEQ.as_bytes(), seq.as_bytes(), field::AT.as_bytes(), at.as_bytes()];
+    // A position in the same log is the rule. At the very beginning nothing is stored yet.
+    if to.incarnation != from.incarnation || to.log != from.log || from.seq == 0 {
+        fields.extend([
+            field::INCARNATION.as_bytes(),
+            incarnation.as_bytes(),
+            field::LOG.as_bytes(),
+            to.log.as_bytes(),
+        ]);
+    }
     batch.put("HSET", Batch::RECORD, &fields);
 }
 
-fn put_run(batch: &mut Batch, keys: &Keys, p: PartitionNo, write: &RunWrite) {
-    let expire = write.expire_ms.map(|ms| ms.clamp(1, EXPIRE_MS_MAX).to_string());
-    let run = batch.key(keys.run(p, write.run));
-    match &expire {
-        Some(ms) => batch.put("SET", run, &[&write.control, b"PX", ms.as_bytes()]),
-        // Without PX the server also takes an earlier expiry off.
-        None => batch.put("SET", run, &[&write.control]),
-    }
+fn expiry(ms: u64) -> String {
+    ms.clamp(1, EXPIRE_MS_MAX).to_string()
+}
+
+fn put_values(batch: &mut Batch, keys: &Keys, p: PartitionNo, write: &RunWrite) {
+    let expire = write.expire_ms.map(expiry);
     let stays_after_all = expire.is_none() && write.state_before.is_some_and(RunState::is_final);
     let untouched = !write.values_clear && write.values_put.is_empty() && write.values_drop.is_empty();
     if untouched && expire.is_none() && !stays_after_all {

@@ -104,6 +104,19 @@ impl Batch {
         }
     }
 
+    /// Sets many keys, each without expiry, in one command.
+    pub(super) fn set_all(&mut self, values: &[(KeyNo, &[u8])]) {
+        for chunk in values.chunks(OPERATION_ARGS_MAX / 2) {
+            self.operations.push(b"MSET");
+            self.operations.push(b"0");
+            self.operations.push_number(chunk.len() as u64 * 2);
+            for (key, value) in chunk {
+                self.operations.push_number(key.0 as u64);
+                self.operations.push(value);
+            }
+        }
+    }
+
     pub(super) fn into_command(self) -> Cmd {
         let mut cmd = call(&COMMIT, &self.keys);
         cmd.arg(self.compared.len());

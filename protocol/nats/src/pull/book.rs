@@ -17,8 +17,9 @@ pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(1);
 /// How long "nothing there" is believed of a lane while another one has messages.
 const EMPTY_BELIEVED: Duration = Duration::from_millis(10);
 
-/// The part of the room that may lie idle with other lanes while one has messages, as a divisor.
-const IDLE_SHARE: usize = 4;
+/// Room that may lie idle with other lanes while one has messages; it is handed out once more. What comes too much goes
+/// back to the broker, message by message, so this bounds how often one message can be handed to and fro.
+const OVERBOOKED_MAX: usize = 8;
 /// Room counts as idle when the broker has had it for so long; before, its messages may be on their way.
 const IDLE_AFTER: Duration = Duration::from_millis(20);
 
@@ -137,10 +138,10 @@ impl Book {
     fn fetch_from(&mut self, busy: usize, max: usize, now: Instant) -> Move {
         let others = self.lanes.iter().filter(|lane| !lane.backlog && lane.standing > 0);
         let idle: usize = others.clone().filter(|lane| lane.idle_at() <= Some(now)).map(|lane| lane.standing).sum();
-        if idle > max / IDLE_SHARE {
+        if idle > OVERBOOKED_MAX {
             return Move::Withdraw;
         }
-        let free = max.saturating_sub(self.out());
+        let free = max.saturating_sub(self.out() - idle);
         if free == 0 {
             // It is on its way from another lane, or turns out to lie idle there.
             return Move::Wait(others.filter_map(Lane::idle_at).filter(|at| *at > now).min());

@@ -4,7 +4,8 @@
 -- KEYS[1]     the partition's record (hash); KEYS[2..] every other key that is written
 -- ARGV[1]     number of comparisons n
 -- ARGV[2..]   n pairs: field of KEYS[1], expected text; a field that is not there counts as '0'
--- then        operations until the end, each: command, index in KEYS, number k of further arguments (k < 7000), k arguments
+-- then        operations until the end, each: command, index in KEYS, number k of further arguments (k < 7000), k arguments;
+--             for MSET the index is unused and the arguments are pairs: index in KEYS, value
 --
 -- answers     1: everything is written; {field, stored}: this field differs and nothing is written
 local compared = tonumber(ARGV[1])
@@ -22,8 +23,17 @@ end
 
 local at, last = 2 * compared + 2, #ARGV
 while at <= last do
-  local count = tonumber(ARGV[at + 2])
-  redis.call(ARGV[at], KEYS[tonumber(ARGV[at + 1])], unpack(ARGV, at + 3, at + 2 + count))
+  local command, count = ARGV[at], tonumber(ARGV[at + 2])
+  if command == 'MSET' then
+    local pairs = {}
+    for i = at + 3, at + 2 + count, 2 do
+      pairs[#pairs + 1] = KEYS[tonumber(ARGV[i])]
+      pairs[#pairs + 1] = ARGV[i + 1]
+    end
+    redis.call(command, unpack(pairs))
+  else
+    redis.call(command, KEYS[tonumber(ARGV[at + 1])], unpack(ARGV, at + 3, at + 2 + count))
+  end
   at = at + 3 + count
 end
 return 1

@@ -77,9 +77,6 @@ impl World {
         let taken = self.arrived.min(self.free());
         self.given_back += self.arrived - taken;
         self.running += taken;
-        if self.arrived > taken || self.book.out() > self.free() {
-            self.withdraw();
-        }
         self.arrived = 0;
     }
 
@@ -156,9 +153,9 @@ fn a_backlog_is_worked_off_without_waiting() {
         let mut world = World::new(slots);
         world.broker.messages[NORMAL] = 1_000;
         let rounds = world.works_off();
-        // Up to a quarter of the slots lies idle with the other lanes, in the beginning more.
+        // In the beginning it is not known yet that the room of the other lanes lies idle.
         let beginning = (IDLE_AFTER.as_millis() / ROUND.as_millis()) as usize + LANES;
-        assert!(rounds <= 1_000 / (slots - slots / IDLE_SHARE) + beginning, "{rounds} rounds with {slots} slots");
+        assert!(rounds <= 1_000 / slots + beginning, "{rounds} rounds with {slots} slots");
     }
 }
 
@@ -251,8 +248,8 @@ proptest! {
                 Event::Done(n) => world.running = world.running.saturating_sub(n),
             }
             prop_assert_eq!(world.book.out(), world.out_at_broker());
-            // With less room than lanes, all of it is offered to each.
-            prop_assert!(world.book.out() <= world.free().max((LANES - 1) * LANES));
+            // Never much more than the slots: what comes too much is handed to and fro.
+            prop_assert!(world.book.out() <= slots + OVERBOOKED_MAX.max(LANES * (LANES - 1)));
         }
         world.works_off();
     }
