@@ -4,14 +4,28 @@ use std::sync::Arc;
 
 use stepmill_protocol::api::{DefineRequest, DefineResponse};
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Namespace, Problem, Version, WorkflowName};
+use stepmill_protocol::{Digest, Namespace, Problem, Version, WorkflowName};
 
 use super::{queue_problem, store_problem};
 use crate::port::store::StoredDefinition;
 use crate::shared::Shared;
 
 /// A registered definition. Where the store knows none, it is filled from the archive first: it may have been emptied.
-pub(super) async fn find(
+/// The address of a definition by name; looked for in the archive where the store was emptied.
+pub(super) async fn find_digest(
+    shared: &Shared,
+    namespace: &Namespace,
+    name: &WorkflowName,
+    version: Option<&Version>,
+) -> Result<Option<Digest>, Problem> {
+    let found = shared.ports.store.find_digest(namespace, name, version).await.map_err(store_problem)?;
+    match found {
+        Some(digest) => Ok(Some(digest)),
+        None => Ok(find(shared, namespace, name, version).await?.map(|definition| definition.digest)),
+    }
+}
+
+async fn find(
     shared: &Shared,
     namespace: &Namespace,
     name: &WorkflowName,

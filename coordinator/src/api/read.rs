@@ -7,7 +7,7 @@ use stepmill_protocol::api::{
     GetRequest, HistoryEntry, HistoryRequest, HistoryResponse, ListRequest, ListResponse, RunView,
 };
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Event, Namespace, PartitionNo, Problem, RunId, Timestamp, limit};
+use stepmill_protocol::{Event, Millis, Namespace, PartitionNo, Problem, RunId, Timestamp, limit};
 
 use super::{not_found, queue_problem, store_problem};
 use crate::partition::{decode, is_rebuilding};
@@ -61,6 +61,10 @@ pub(super) async fn get(
 ) -> Result<RunView, Problem> {
     let wait = request.wait_ms.unwrap_or_default().min(limit::API_WAIT_MAX);
     let deadline = shared.clock.now().plus(wait);
+    if until_end && wait.0 > 0 {
+        // Most who ask for a result do so while the run is on its way: the store need not be read to know that.
+        watch(shared, &request, None, wait).await;
+    }
     loop {
         let run = load(shared, namespace, request.run).await?;
         let enough = run.state().is_final()
@@ -69,13 +73,21 @@ pub(super) async fn get(
         if enough || left.0 == 0 {
             return view(shared, &run).await;
         }
-        let partition = request.run.partition(shared.partitions);
-        let watch = OwnerRequest::Watch { run: request.run, rev: run.rev(), until_end, wait_ms: left.0 };
-        let timeout = Duration::from(left) + Duration::from_secs(1);
-        if shared.ports.bus.ask_owner(partition, &watch, timeout).await.is_err() {
+        if !watch(shared, &request, Some((run.rev(), until_end)), left).await {
             tokio::time::sleep(NO_OWNER_WAIT.min(left.into())).await;
         }
     }
+}
+
+/// Waits until the owner has seen the run move on from a revision (or end), or end if none is known. False: there was no
+/// owner to ask.
+async fn watch(shared: &Shared, request: &GetRequest, known: Option<(u64, bool)>, wait: Millis) -> bool {
+    let partition = request.run.partition(shared.partitions);
+    let (rev, until_end) = known.unwrap_or((0, true));
+    let even_unknown = known.is_some();
+    let watch = OwnerRequest::Watch { run: request.run, rev, until_end, even_unknown, wait_ms: wait.0 };
+    let timeout = Duration::from(wait) + Duration::from_secs(1);
+    shared.ports.bus.ask_owner(partition, &watch, timeout).await.is_ok()
 }
 
 async fn view(shared: &Shared, run: &Run) -> Result<RunView, Problem> {

@@ -30,7 +30,7 @@ pub(super) async fn submit(
 pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRun) -> Result<SubmitResponse, Problem> {
     check(&new)?;
     let NewRun { workflow, version, input, key } = new;
-    let definition = super::define::find(shared, namespace, &workflow, version.as_ref())
+    let digest = super::define::find_digest(shared, namespace, &workflow, version.as_ref())
         .await?
         .ok_or_else(|| unknown_workflow(namespace, &workflow, version.as_ref()))?;
     let run = match &key {
@@ -40,7 +40,7 @@ pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRu
     let event = Event::Submitted(Submitted {
         namespace: namespace.clone(),
         workflow,
-        digest: definition.digest,
+        digest,
         input,
         secret: Uuid::new_v4().into_bytes().iter().chain(Uuid::new_v4().as_bytes()).copied().collect(),
         key,

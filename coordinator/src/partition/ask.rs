@@ -26,7 +26,7 @@ pub(super) type PendingAsk = (AskRequest, oneshot::Sender<AskAnswer>);
 /// What comes in from outside.
 pub(crate) enum Request {
     Ask(AskRequest, oneshot::Sender<AskAnswer>),
-    Watch { run: RunId, rev: u64, until_end: bool, seen: oneshot::Sender<()> },
+    Watch(RunId, Watcher),
 }
 
 /// The owner's door: takes requests from the bus and hands them over.
@@ -58,9 +58,10 @@ impl OwnerHandler for Front {
                     let refused = AskAnswer::Refused(busy());
                     OwnerAnswer::Ask(if taken { answered.await.unwrap_or(refused) } else { refused })
                 }
-                OwnerRequest::Watch { run, rev, until_end, wait_ms } => {
+                OwnerRequest::Watch { run, rev, until_end, even_unknown, wait_ms } => {
                     let (seen, noticed) = oneshot::channel();
-                    if here && door.try_send(Request::Watch { run, rev, until_end, seen }).is_ok() {
+                    let watcher = Watcher { rev, until_end, even_unknown, seen };
+                    if here && door.try_send(Request::Watch(run, watcher)).is_ok() {
                         // Time out, owner gone or noticed: in each case the caller reads the store.
                         tokio::time::timeout(Duration::from_millis(wait_ms), noticed).await.ok();
                     }
@@ -71,9 +72,11 @@ impl OwnerHandler for Front {
     }
 }
 
-struct Watcher {
+/// Somebody who waits until a run moves.
+pub(crate) struct Watcher {
     rev: u64,
     until_end: bool,
+    even_unknown: bool,
     seen: oneshot::Sender<()>,
 }
 
@@ -134,7 +137,7 @@ impl Owner {
                         answer.send(given).ok();
                     }
                 },
-                Request::Watch { run, rev, until_end, seen } => self.watch(run, rev, until_end, seen).await?,
+                Request::Watch(run, watcher) => self.watch(run, watcher).await?,
             }
             next = more.try_recv().ok();
         }
@@ -148,24 +151,21 @@ impl Owner {
         Ok(())
     }
 
-    async fn watch(
-        &mut self,
-        run: RunId,
-        rev: u64,
-        until_end: bool,
-        seen: oneshot::Sender<()>,
-    ) -> Result<(), OwnerError> {
+    async fn watch(&mut self, run: RunId, watcher: Watcher) -> Result<(), OwnerError> {
         self.load(std::iter::once(run)).await?;
         let state = self.cache.get(&run).and_then(|c| c.run.as_ref()).map(|r| (r.rev(), r.state().is_final()));
         if state.is_none_or(|(_, ended)| ended) {
             self.cache.remove(&run);
         }
-        match state {
-            Some((now, ended)) if ended || (!until_end && now > rev) => {
-                seen.send(()).ok();
-            }
+        let enough = match state {
+            Some((rev, ended)) => ended || (!watcher.until_end && rev > watcher.rev),
             // A run that does not exist yet may be in the log already.
-            Some(_) | None => self.watchers.add(run, Watcher { rev, until_end, seen }),
+            None => !watcher.even_unknown,
+        };
+        if enough {
+            watcher.seen.send(()).ok();
+        } else {
+            self.watchers.add(run, watcher);
         }
         Ok(())
     }

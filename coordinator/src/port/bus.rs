@@ -23,6 +23,8 @@ pub enum OwnerRequest {
         rev: u64,
         /// Wait for the end, not for any change.
         until_end: bool,
+        /// Wait also for a run that does not exist; else that is answered at once.
+        even_unknown: bool,
         /// The longest wait.
         wait_ms: u64,
     },

@@ -268,6 +268,14 @@ pub trait Store: Send + Sync + 'static {
     /// A definition by its address.
     async fn definition(&self, digest: &Digest) -> Result<Option<StoredDefinition>, StoreError>;
 
+    /// The address of a definition by name: of that version, or of the one registered last.
+    async fn find_digest(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+        version: Option<&Version>,
+    ) -> Result<Option<Digest>, StoreError>;
+
     /// A definition by name: that version, or the one registered last.
     async fn find_definition(
         &self,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_nats::{Client, Message, Subscriber};
+use bytes::Bytes;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -63,6 +64,20 @@ impl Mux {
             token
         };
         (format!("{}{token}", self.prefix), Ticket { token, answer, waiters: Arc::clone(&self.waiters) })
+    }
+
+    /// Gives an answer to who waits for it under this subject of ours. The answer comes back when the subject is not ours.
+    pub(crate) fn answer(&self, subject: &str, payload: Bytes) -> Option<Bytes> {
+        let Some(token) = subject.strip_prefix(&*self.prefix) else { return Some(payload) };
+        let sender = token.parse().ok().and_then(|token: u64| self.waiters.lock().waiting.remove(&token));
+        if let Some(sender) = sender {
+            let (subject, length) = (subject.to_owned().into(), payload.len());
+            let message =
+                Message { subject, reply: None, payload, headers: None, status: None, description: None, length };
+            // Nobody there any more: the waiter gave up in this very moment.
+            let _ = sender.send(message);
+        }
+        None
     }
 
     /// Lets everybody who waits know that his answer may never come.

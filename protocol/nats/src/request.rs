@@ -101,6 +101,13 @@ impl Nats {
         (subject, ReplyWait { ticket })
     }
 
+    /// Answers to a reply subject that this very connection has given away. The answer comes back when the subject is
+    /// somebody else's.
+    #[must_use]
+    pub fn answer_here(&self, subject: &str, payload: impl Into<Bytes>) -> Option<Bytes> {
+        self.inner.mux.answer(subject, payload.into())
+    }
+
     /// Sends a message that nobody confirms, for instance to a reply subject.
     ///
     /// # Errors

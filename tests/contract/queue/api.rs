@@ -36,7 +36,7 @@ pub(crate) async fn an_answer_that_nobody_waits_for_is_dropped(case: &Case) {
 }
 
 fn watch() -> OwnerRequest {
-    OwnerRequest::Watch { run: new_run(), rev: 1, until_end: false, wait_ms: 1 }
+    OwnerRequest::Watch { run: new_run(), rev: 1, until_end: false, even_unknown: true, wait_ms: 1 }
 }
 
 pub(crate) async fn a_watch_reaches_the_owner(case: &Case) {

@@ -23,7 +23,11 @@ fn definition(name: &str, of: &str, seed: u8, registered: u64) -> StoredDefiniti
 }
 
 async fn find(store: &dyn Store, name: &str, of: Option<&str>) -> Option<StoredDefinition> {
-    store.find_definition(&ns("n"), &wf(name), of.map(version).as_ref()).await.unwrap()
+    let version = of.map(version);
+    let found = store.find_definition(&ns("n"), &wf(name), version.as_ref()).await.unwrap();
+    let digest = store.find_digest(&ns("n"), &wf(name), version.as_ref()).await.unwrap();
+    assert_eq!(digest, found.as_ref().map(|found| found.digest.clone()));
+    found
 }
 
 pub(crate) async fn versions_point_to_definitions(store: &dyn Store) {

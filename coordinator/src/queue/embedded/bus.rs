@@ -126,6 +126,11 @@ impl Bus for EmbeddedBus {
 }
 
 impl EmbeddedBus {
+    /// Whether a partition's owner is in this process.
+    pub(crate) fn has_owner(&self, partition: PartitionNo) -> bool {
+        self.shared.owners.lock().contains_key(&partition)
+    }
+
     /// The coordinator that began to serve last; waits for one.
     async fn api_handler(&self, wait: Duration) -> Result<Arc<dyn ApiHandler>, Problem> {
         let mut handlers = self.api.subscribe();

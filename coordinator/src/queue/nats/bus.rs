@@ -13,22 +13,25 @@ use stepmill_protocol::{AskAnswer, AskRequest, PartitionNo, PoolName, Problem, c
 use tokio::sync::mpsc;
 
 use crate::port::bus::{ApiHandler, Bus, Guard, OwnerAnswer, OwnerHandler, OwnerRequest, Waiting};
+use crate::queue::embedded::EmbeddedBus;
 
 /// The longest that somebody waits for the owner's answer to a record.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// The bus that this connection reaches.
+/// The bus that this connection reaches. What stays within this process takes no way over the broker.
 pub struct NatsBus {
     nats: Nats,
+    /// The owners in this process.
+    near: EmbeddedBus,
     /// Answers on their way out, in order; bounded by the records of the batches just committed.
-    answers: mpsc::UnboundedSender<(String, Vec<u8>)>,
+    answers: mpsc::UnboundedSender<(String, Bytes)>,
 }
 
 impl NatsBus {
     /// Over this connection. Must be called in a runtime.
     #[must_use]
     pub fn new(nats: Nats) -> Self {
-        let (answers, mut outgoing) = mpsc::unbounded_channel::<(String, Vec<u8>)>();
+        let (answers, mut outgoing) = mpsc::unbounded_channel::<(String, Bytes)>();
         let connection = nats.clone();
         tokio::spawn(async move {
             while let Some((address, body)) = outgoing.recv().await {
@@ -37,7 +40,7 @@ impl NatsBus {
                 }
             }
         });
-        Self { nats, answers }
+        Self { nats, near: EmbeddedBus::default(), answers }
     }
 }
 
@@ -103,13 +106,16 @@ impl Bus for NatsBus {
                 return;
             }
         };
-        // Gone only with the runtime.
-        self.answers.send((address.to_owned(), body)).ok();
+        if let Some(body) = self.nats.answer_here(address, body) {
+            // Gone only with the runtime.
+            self.answers.send((address.to_owned(), body)).ok();
+        }
     }
 
     async fn serve_owner(&self, partition: PartitionNo, handler: Arc<dyn OwnerHandler>) -> Result<Guard, Problem> {
+        let near = self.near.serve_owner(partition, Arc::clone(&handler)).await?;
         let serving = self.nats.serve_partition(partition, Arc::new(Owner(handler))).await;
-        serving.map(|s| Box::new(s) as Guard).map_err(|e| problem(&e))
+        serving.map(|far| Box::new((near, far)) as Guard).map_err(|e| problem(&e))
     }
 
     async fn ask_owner(
@@ -118,6 +124,9 @@ impl Bus for NatsBus {
         request: &OwnerRequest,
         timeout: Duration,
     ) -> Result<OwnerAnswer, Problem> {
+        if self.near.has_owner(partition) {
+            return self.near.ask_owner(partition, request, timeout).await;
+        }
         let bad = |e: codec::CodecError| Problem::standard(Standard::Runtime, e.to_string());
         let body = codec::pack(request).map_err(bad)?;
         let answer = self.nats.request(&subject_of_owner(partition), body, timeout).await.map_err(|e| problem(&e))?;

@@ -132,6 +132,15 @@ impl Store for EmbeddedStore {
         Ok(self.core.peek(|r| definition::by_digest(r, digest)).await?)
     }
 
+    async fn find_digest(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+        version: Option<&Version>,
+    ) -> Result<Option<Digest>, StoreError> {
+        Ok(self.find_definition(namespace, name, version).await?.map(|found| found.digest))
+    }
+
     async fn find_definition(
         &self,
         namespace: &Namespace,

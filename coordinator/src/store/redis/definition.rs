@@ -61,22 +61,41 @@ impl RedisStore {
             .transpose()
     }
 
+    pub(super) async fn digest_named(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+        version: Option<&Version>,
+    ) -> Result<Option<Digest>, StoreError> {
+        let pointer = self.pointer(namespace, name, version).await?;
+        pointer.map(|text| Pointer::read(&text).map(|pointer| pointer.digest)).transpose()
+    }
+
     pub(super) async fn definition_named(
         &self,
         namespace: &Namespace,
         name: &WorkflowName,
         version: Option<&Version>,
     ) -> Result<Option<StoredDefinition>, StoreError> {
+        match self.pointer(namespace, name, version).await? {
+            Some(pointer) => self.follow(namespace, name, &pointer).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn pointer(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+        version: Option<&Version>,
+    ) -> Result<Option<String>, StoreError> {
         let mut cmd = redis::cmd("HGET");
         cmd.arg(self.keys.versions(namespace, name));
         match version {
             Some(version) => cmd.arg(version_field(version)),
             None => cmd.arg(field::LATEST),
         };
-        match self.fast.command::<Option<String>>(&cmd).await? {
-            Some(pointer) => self.follow(namespace, name, &pointer).await.map(Some),
-            None => Ok(None),
-        }
+        self.fast.command(&cmd).await
     }
 
     /// The definition that a pointer leads to. The text is stored once, even if several names have it.

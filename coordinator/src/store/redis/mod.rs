@@ -297,6 +297,15 @@ impl Store for RedisStore {
         self.definition_at(digest).await
     }
 
+    async fn find_digest(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+        version: Option<&Version>,
+    ) -> Result<Option<Digest>, StoreError> {
+        self.digest_named(namespace, name, version).await
+    }
+
     async fn find_definition(
         &self,
         namespace: &Namespace,
