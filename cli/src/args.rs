@@ -131,6 +131,11 @@ impl Command {
         }
     }
 
+    /// Whether this process is one coordinator or one worker, with others beside it.
+    pub(crate) const fn is_one_role(&self) -> bool {
+        matches!(self, Self::Coordinator(_) | Self::Worker(_))
+    }
+
     /// Whether it is a server: it logs what it does unless told otherwise.
     pub(crate) const fn is_server(&self) -> bool {
         matches!(self, Self::Dev(_) | Self::Coordinator(_) | Self::Worker(_))

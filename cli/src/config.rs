@@ -16,9 +16,10 @@ use crate::error::{CliError, read_file};
 /// The file that is read where none is named, if it is there.
 pub(crate) const DEFAULT_FILE: &str = "stepmill.toml";
 const ENV_PREFIX: &str = "STEPMILL_";
+const THREADS_MAX: usize = 1024;
 
 /// Every key with what it means, in the order of `config check`.
-pub(crate) const KEYS: [(&str, &str); 14] = [
+pub(crate) const KEYS: [(&str, &str); 15] = [
     ("namespace", "the tenant whose workflows and runs are meant"),
     ("nats_url", "where NATS is; several servers with commas between"),
     ("redis_url", "where Redis is (coordinator only)"),
@@ -31,6 +32,7 @@ pub(crate) const KEYS: [(&str, &str); 14] = [
     ("http", "where the coordinator serves the API over HTTP; nowhere unless said"),
     ("pools", "the pools that a worker serves"),
     ("slots", "tasks that a worker runs at a time, per pool"),
+    ("threads", "threads of a coordinator or worker; unless said, one for every two cores that it may use"),
     ("data_dir", "where `dev` keeps its data"),
     ("secrets_dir", "a folder with one file per secret, beside the variables STEPMILL_SECRET_<NAME> (worker)"),
 ];
@@ -52,6 +54,7 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "pool_list")]
     pub(crate) pools: Vec<PoolName>,
     pub(crate) slots: usize,
+    pub(crate) threads: Option<usize>,
     pub(crate) data_dir: PathBuf,
     pub(crate) secrets_dir: Option<PathBuf>,
 }
@@ -176,6 +179,15 @@ pub(crate) fn load(file: Option<&Path>, flags: Flags) -> Result<Loaded, CliError
     Ok(Loaded { settings, figment })
 }
 
+impl Settings {
+    /// How many threads a coordinator or a worker has. Few, since both do little but read and write: a thread more means
+    /// smaller batches and more waking up.
+    pub(crate) fn server_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or(cores / 2).max(1)
+    }
+}
+
 impl Loaded {
     /// Each value and where it came from.
     pub(crate) fn origins(&self) -> Vec<Origin> {
@@ -192,7 +204,17 @@ impl Loaded {
 
     /// Environment variables with our prefix that name no setting and nothing else that we read.
     pub(crate) fn stray_variables() -> Vec<String> {
-        const OTHERS: [&str; 6] = ["CONFIG", "NATS_SERVER", "REDIS_SERVER", "SIDE_FILE", "LLM_API_KEY", "LLM_BASE_URL"];
+        const OTHERS: [&str; 9] = [
+            "CONFIG",
+            "NATS_SERVER",
+            "REDIS_SERVER",
+            "SIDE_FILE",
+            "LLM_API_KEY",
+            "LLM_BASE_URL",
+            "BIN",
+            "CORPORA",
+            "ADVISORIES",
+        ];
         let mut stray: Vec<String> = std::env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
             .filter(|name| {
@@ -312,6 +334,9 @@ fn check_values(settings: &Settings) -> Result<(), CliError> {
     }
     if settings.slots == 0 || settings.slots > 10_000 {
         return wrong("slots", "must be between 1 and 10000");
+    }
+    if settings.threads.is_some_and(|n| n == 0 || n > THREADS_MAX) {
+        return wrong("threads", "must be between 1 and 1024");
     }
     if settings.pools.is_empty() {
         return wrong("pools", "names no pool");

@@ -60,7 +60,11 @@ fn start(cli: Cli, out: Output) -> Result<(), CliError> {
     let loaded = config::load(file.as_deref(), flags)?;
     let is_server = cli.command.is_server();
     logging::start(&loaded.settings, is_server)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if cli.command.is_one_role() {
+        runtime.worker_threads(loaded.settings.server_threads());
+    }
+    let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|e| CliError::new(format!("cannot start threads: {e}")))?;
     let context = Context { loaded, out };
     let ended = runtime.block_on(async {

@@ -20,6 +20,9 @@ replaced within three seconds. Ctrl-C or SIGTERM hands the partitions over and e
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CoordinatorArgs {
+    /// Threads [default: one for every two cores that it may use] [env: STEPMILL_THREADS]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// Where NATS is [default: nats://127.0.0.1:4222] [env: STEPMILL_NATS_URL]
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
@@ -45,6 +48,7 @@ pub(crate) struct CoordinatorArgs {
 
 impl CoordinatorArgs {
     pub(crate) fn flags(&self, flags: &mut Flags) {
+        flags.set("threads", self.threads.as_ref());
         flags.set("nats_url", self.nats.as_ref());
         flags.set("redis_url", self.redis.as_ref());
         flags.set("partitions", self.partitions.as_ref());

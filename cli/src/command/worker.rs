@@ -27,6 +27,9 @@ pub(crate) struct WorkerArgs {
     /// Tasks at a time, per pool [default: 16] [env: STEPMILL_SLOTS]
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
+    /// Threads [default: one for every two cores that it may use] [env: STEPMILL_THREADS]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// Where NATS is [default: nats://127.0.0.1:4222] [env: STEPMILL_NATS_URL]
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
@@ -42,6 +45,7 @@ impl WorkerArgs {
     pub(crate) fn flags(&self, flags: &mut Flags) {
         flags.set("pools", Some(&self.pools).filter(|p| !p.is_empty()));
         flags.set("slots", self.slots.as_ref());
+        flags.set("threads", self.threads.as_ref());
         flags.set("nats_url", self.nats.as_ref());
         flags.set("secrets_dir", self.secrets_dir.as_ref());
     }
