@@ -1,4 +1,4 @@
-//! Steps for benches and for tests from outside: `noop`, `sleep` and `random`. They do no work of their own.
+//! Steps for benches and for tests from outside: `noop`, `sleep`, `random` and `fibonacci`. They do next to no work of their own.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const SIDE_FILE: &str = "STEPMILL_SIDE_FILE";
 
 /// Registers the steps.
 pub(crate) fn steps(builder: WorkerBuilder) -> WorkerBuilder {
-    builder.step("noop", noop).step("sleep", sleep).step("random", random)
+    builder.step("noop", noop).step("sleep", sleep).step("random", random).step("fibonacci", fibonacci)
 }
 
 /// Gives back its input.
@@ -30,6 +30,20 @@ struct Sleep {
 async fn sleep(_ctx: Context, input: Sleep) -> Result<Value, Failure> {
     tokio::time::sleep(Duration::from_millis(input.ms)).await;
     Ok(Value::Null)
+}
+
+#[derive(Debug, Deserialize)]
+struct Fibonacci {
+    /// Which number of the series; at most 30.
+    n: u32,
+}
+
+/// Computes a number of the series, the slow way.
+async fn fibonacci(_ctx: Context, input: Fibonacci) -> Result<u64, Failure> {
+    fn number(n: u32) -> u64 {
+        if n < 2 { u64::from(n) } else { number(n - 1) + number(n - 2) }
+    }
+    std::future::ready(Ok(number(input.n.min(30)))).await
 }
 
 /// What `random` writes to the side file.

@@ -16,6 +16,19 @@ pub(crate) fn of(pid: u32) -> Option<Used> {
     Some(Used { cpu_s: ticks(&stat)? / ticks_per_second(), peak_rss_mb: peak_kb(&status)? / 1024.0 })
 }
 
+/// Seconds of CPU that all processes of this machine used since it was started; none where there is no `/proc`.
+pub(crate) fn machine_busy_s() -> Option<f64> {
+    Some(busy_ticks(&std::fs::read_to_string("/proc/stat").ok()?)? / ticks_per_second())
+}
+
+/// All fields of the first line but the idle ones (idle, waiting for the disk) and those that are counted twice (guests) or
+/// are not ours (stolen).
+fn busy_ticks(stat: &str) -> Option<f64> {
+    let fields: Vec<f64> = stat.lines().next()?.split_whitespace().skip(1).filter_map(|f| f.parse().ok()).collect();
+    let [user, nice, system, _idle, _disk, interrupt, soft_interrupt, ..] = fields[..] else { return None };
+    Some(user + nice + system + interrupt + soft_interrupt)
+}
+
 fn ticks_per_second() -> f64 {
     let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten();
     ticks.and_then(|t| i32::try_from(t).ok()).map_or(100.0, f64::from)
@@ -48,6 +61,11 @@ mod tests {
     #[test]
     fn memory_is_read_in_kib() {
         assert_eq!(peak_kb("Name:\tx\nVmHWM:\t   2048 kB\n"), Some(2048.0));
+    }
+
+    #[test]
+    fn idle_time_is_not_busy() {
+        assert_eq!(busy_ticks("cpu  10 2 30 400 50 6 7 8 9 0\ncpu0 1 1 1 1"), Some(55.0));
     }
 
     #[cfg(target_os = "linux")]
