@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::timeout;
@@ -13,7 +12,7 @@ use crate::mark::Mark;
 use crate::pass::{Load, Outcome, Pass};
 use crate::store::Store;
 use crate::variant::Variant;
-use crate::wire::{Arrival, STALL, Wire};
+use crate::wire::{ACK, Arrival, STALL, Wire};
 
 /// Batches that may be on their way to Redis at a time; what comes meanwhile makes the next batch larger.
 const COMMITS_MAX: usize = 2;
@@ -105,7 +104,7 @@ impl Coordinator {
         let mut sent = 0;
         for done in committed {
             if self.layout.acks_results() {
-                let acked = self.wire.client.publish(done.ack, Bytes::from_static(b"+ACK")).await;
+                let acked = self.wire.client.publish(done.ack, ACK).await;
                 acked.map_err(|e| FloorError::nats("an ack", e))?;
             }
             let next = pass.advance(done.mark)?;

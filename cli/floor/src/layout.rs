@@ -162,11 +162,6 @@ impl Layout {
     pub(crate) const fn acks_results(&self) -> bool {
         matches!(self.variant, Variant::Bare)
     }
-
-    /// Whether the worker asks the broker to confirm its acks.
-    pub(crate) const fn confirms_acks(&self) -> bool {
-        matches!(self.variant, Variant::Product)
-    }
 }
 
 const fn partition_no(number: u16) -> stepmill_protocol::PartitionNo {

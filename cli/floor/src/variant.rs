@@ -33,14 +33,12 @@ impl Variant {
     pub fn settings(self) -> Value {
         match self {
             Self::Product => json!({
-                "tasks": "SM_TASKS_default as the product makes it (work queue, one durable per priority), message ids",
+                "tasks": "SM_TASKS_default as the product makes it (work queue, one durable per priority), message ids, plain acks",
                 "results": "SM_LOG as the product makes it (limits, one subject per run), read without acks per partition",
-                "task_acks": "confirmed by the broker",
             }),
             Self::Bare => json!({
-                "tasks": "limits retention, one subject, no message ids",
-                "results": "limits retention, one subject, acked by the coordinator",
-                "task_acks": "sent, not confirmed",
+                "tasks": "limits retention, one subject, no message ids, plain acks",
+                "results": "limits retention, one subject, acked by the coordinator, plain acks",
             }),
         }
     }

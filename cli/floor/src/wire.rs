@@ -19,6 +19,9 @@ const QUEUED_MAX: usize = 262_144;
 /// Silence after which the loop is broken off.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 
+/// An ack. Nobody confirms it, as in the product: one that is lost costs a redelivery.
+pub(crate) const ACK: Bytes = Bytes::from_static(b"+ACK");
+
 /// What has come.
 pub(crate) enum Arrival {
     /// A message of a consumer.

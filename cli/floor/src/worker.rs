@@ -1,43 +1,34 @@
 //! The worker: takes a task, stores its payload as the result, and acks the task when the result is stored.
 
 use async_nats::Subject;
-use bytes::Bytes;
 
 use crate::error::FloorError;
 use crate::layout::Layout;
 use crate::mark::Mark;
 use crate::variant::Variant;
-use crate::wire::{Arrival, Wire};
+use crate::wire::{ACK, Arrival, Wire};
 
-/// What an answer of the broker is about.
-enum Sent {
-    /// A result; its task is to be acked.
-    Result(Subject),
-    /// An ack.
-    Ack,
-}
-
-/// Numbers for what waits for a confirmation; they are used again.
+/// Numbers for the results that wait for a confirmation, each with the ack of its task; they are used again.
 #[derive(Default)]
 struct Waiting {
-    places: Vec<Option<Sent>>,
+    places: Vec<Option<Subject>>,
     free: Vec<usize>,
 }
 
 impl Waiting {
-    fn put(&mut self, sent: Sent) -> usize {
+    fn put(&mut self, ack: Subject) -> usize {
         if let Some(number) = self.free.pop() {
-            self.places[number] = Some(sent);
+            self.places[number] = Some(ack);
             return number;
         }
-        self.places.push(Some(sent));
+        self.places.push(Some(ack));
         self.places.len() - 1
     }
 
-    fn take(&mut self, number: usize) -> Option<Sent> {
-        let sent = self.places.get_mut(number)?.take()?;
+    fn take(&mut self, number: usize) -> Option<Subject> {
+        let ack = self.places.get_mut(number)?.take()?;
         self.free.push(number);
-        Some(sent)
+        Some(ack)
     }
 }
 
@@ -56,13 +47,14 @@ pub async fn work(nats_url: &str, variant: Variant) -> Result<(), FloorError> {
                 Arrival::Delivery { payload, ack } => {
                     wire.spent(0);
                     let subject = layout.result_subject(Mark::of(&payload)?);
-                    let reply = wire.reply(waiting.put(Sent::Result(ack)));
+                    let reply = wire.reply(waiting.put(ack));
                     let sent = wire.client.publish_with_reply(subject, reply, payload).await;
                     sent.map_err(|e| FloorError::nats("a result", e))?;
                 }
                 Arrival::Confirmed { number } => {
-                    if let Some(Sent::Result(ack)) = waiting.take(number) {
-                        acknowledge(&wire, &mut waiting, &layout, ack).await?;
+                    if let Some(ack) = waiting.take(number) {
+                        let sent = wire.client.publish(ack, ACK).await;
+                        sent.map_err(|e| FloorError::nats("an ack", e))?;
                     }
                 }
                 Arrival::Nothing => {}
@@ -70,15 +62,4 @@ pub async fn work(nats_url: &str, variant: Variant) -> Result<(), FloorError> {
         }
         wire.top_up_all().await?;
     }
-}
-
-async fn acknowledge(wire: &Wire, waiting: &mut Waiting, layout: &Layout, ack: Subject) -> Result<(), FloorError> {
-    let body = Bytes::from_static(b"+ACK");
-    let sent = if layout.confirms_acks() {
-        let reply = wire.reply(waiting.put(Sent::Ack));
-        wire.client.publish_with_reply(ack, reply, body).await
-    } else {
-        wire.client.publish(ack, body).await
-    };
-    sent.map_err(|e| FloorError::nats("an ack", e))
 }
