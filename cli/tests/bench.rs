@@ -262,6 +262,34 @@ fn a_signal_stops_everything() {
     }
 }
 
+/// Processes that were started for something in this folder.
+fn processes_of(dir: &Path) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).map(|e| e.path());
+    let lines = all.filter_map(|process| {
+        let line = String::from_utf8(std::fs::read(process.join("cmdline")).ok()?).ok()?;
+        let inside = std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+        (inside || line.contains(dir.to_str()?)).then_some(line)
+    });
+    lines.collect()
+}
+
+#[test]
+fn a_signal_stops_what_a_report_has_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path(), &["report", "--quick", "--only", "chain"]);
+    let mut report = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    // The servers' settings are under the folder, so they are found by their arguments.
+    while !processes_of(dir.path()).iter().any(|line| line.contains("nats-server")) {
+        assert!(Instant::now() < until, "nothing was started");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill(Pid::from_raw(i32::try_from(report.id()).unwrap()), Signal::SIGINT).unwrap();
+    assert_eq!(report.wait().unwrap().code(), Some(130));
+    assert_eq!(processes_of(dir.path()), Vec::<String>::new());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn a_process_that_ends_is_named_with_the_end_of_its_log() {
     for (role, expected) in [("worker", "a worker ended: signal: 9"), ("redis-server", "eady to accept connections")] {

@@ -22,8 +22,8 @@ Examples:
   stepmill bench depth --json
   stepmill bench depth --stored 1000,1000000 --long 100000 --json
 
-First the rate of chains with so many ended runs in the store, then the rate of one run's steps from its tenth step on and \
-before its end.";
+First the rate of chains on systems with so many ended runs in the store, in turn; then the rate of one run's steps from its \
+tenth step on and before its end.";
 const MEANING: &str = "stored: the rate of chains with that many runs stored, and against the first; long: steps per second of one \
                        run in a window after its tenth step and in one before its end; steps_per_s and cost: the last chains";
 const FILL_IN_FLIGHT: usize = 512;
@@ -33,8 +33,9 @@ const PAYLOAD_BYTES: usize = 256;
 const SLOTS: u16 = 64;
 /// Chains measured with each number of stored runs; the median counts.
 const TRIES: usize = 3;
-/// Part of the long run that each window covers.
+/// Part of the long run that each window covers, and the least of its steps: many more than pass between two looks.
 const WINDOWS: u64 = 20;
+const WINDOW_MIN: u64 = 1000;
 /// The step at which the first window begins.
 const WINDOW_FROM: u64 = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -59,36 +60,45 @@ pub(crate) struct DepthArgs {
     profile: Profile,
 }
 
+/// A system with so many runs stored.
+struct Site {
+    stored: u32,
+    stand: Stand,
+    walls: Times,
+}
+
 pub(crate) async fn run(context: &Context, args: &DepthArgs) -> Result<(), CliError> {
     let (runs, long) = (args.runs as usize, args.long as usize);
-    let mut stand = Stand::start(context, &Machinery::of(1, args.workers, SLOTS, args.profile)).await?;
-    let client = stand.client();
-    let (nothing, chain) = (Flow::nothing(&client)?, Flow::chain(&client, CHAIN_STEPS)?);
-    nothing.define(&client).await?;
-    let fill = Load::of(&nothing, FILL_IN_FLIGHT);
-    let load = Load { payload_bytes: PAYLOAD_BYTES, ..Load::of(&chain, CHAIN_IN_FLIGHT) };
+    let machinery = Machinery::of(1, args.workers, SLOTS, args.profile);
     let mut wanted = args.stored.clone();
     wanted.sort_unstable();
-    let (mut stored, mut rates, mut last) = (0, Vec::new(), None);
-    for wanted in wanted {
-        let more = (wanted as usize).saturating_sub(stored);
-        let bar = bar(context, more);
-        stand.while_it_runs(fill.submit(&client, more, &bar)).await?;
-        bar.finish_and_clear();
-        stored += more;
-        let mut tries = Vec::new();
-        for _ in 0..TRIES {
-            let (measured, cost) = load.measure(context, &mut stand, runs).await?;
-            tries.push(measured.wall);
+    let mut sites = Vec::new();
+    for stored in wanted {
+        let mut stand = Stand::start(context, &machinery).await?;
+        fill(context, &mut stand, stored as usize).await?;
+        sites.push(Site { stored, stand, walls: Times::default() });
+    }
+    // In turn, so that whatever else happens on the machine happens to all of them.
+    let mut last = None;
+    for _ in 0..TRIES {
+        for site in &mut sites {
+            let chain = Flow::chain(&site.stand.client(), CHAIN_STEPS)?;
+            let load = Load { payload_bytes: PAYLOAD_BYTES, ..Load::of(&chain, CHAIN_IN_FLIGHT) };
+            let (measured, cost) = load.measure(context, &mut site.stand, runs).await?;
+            site.walls.0.push(measured.wall);
             last = Some((measured, cost));
         }
-        rates.push((stored, (runs * CHAIN_STEPS) as f64 / Times(tries).median_s()));
     }
-    let Some((measured, cost)) = last else { return Err(CliError::new("no number of stored runs was given")) };
+    let rate = |site: &Site| (site.stored, (runs * CHAIN_STEPS) as f64 / site.walls.median_s());
+    let rates: Vec<(u32, f64)> = sites.iter().map(rate).collect();
+    let (Some((measured, cost)), Some(site)) = (last, sites.first_mut()) else {
+        return Err(CliError::new("no number of stored runs was given"));
+    };
+    let client = site.stand.client();
     let flow = Flow::long(&client, long)?;
     flow.define(&client).await?;
-    let late = stand.while_it_runs(watch(&client, &flow, long as u64, &bar(context, long))).await?;
-    let line = Line::new("depth", stand.facts(), (runs, CHAIN_STEPS), MEANING)
+    let late = site.stand.while_it_runs(watch(&client, &flow, long as u64, &bar(context, long))).await?;
+    let line = Line::new("depth", site.stand.facts(), (runs, CHAIN_STEPS), MEANING)
         .with("in_flight", CHAIN_IN_FLIGHT)
         .with("payload_bytes", PAYLOAD_BYTES)
         .cost(cost)
@@ -96,13 +106,26 @@ pub(crate) async fn run(context: &Context, args: &DepthArgs) -> Result<(), CliEr
         .times(&measured.times, CHAIN_STEPS)
         .figure("stored", against_first(&rates))
         .figure("long", late);
-    stand.stop().await?;
+    for site in sites {
+        site.stand.stop().await?;
+    }
     line.print(context)
 }
 
-fn against_first(rates: &[(usize, f64)]) -> Value {
+/// Puts ended runs into the store.
+async fn fill(context: &Context, stand: &mut Stand, runs: usize) -> Result<(), CliError> {
+    let client = stand.client();
+    let nothing = Flow::nothing(&client)?;
+    nothing.define(&client).await?;
+    let bar = bar(context, runs);
+    stand.while_it_runs(Load::of(&nothing, FILL_IN_FLIGHT).submit(&client, runs, &bar)).await?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn against_first(rates: &[(u32, f64)]) -> Value {
     let first = rates.first().map_or(1.0, |(_, rate)| *rate);
-    let entry = |(stored, rate): &(usize, f64)| json!({ "runs_stored": stored, "steps_per_s": round(*rate), "against_first": round(rate / first) });
+    let entry = |(stored, rate): &(u32, f64)| json!({ "runs_stored": stored, "steps_per_s": round(*rate), "against_first": round(rate / first) });
     rates.iter().map(entry).collect()
 }
 
@@ -121,7 +144,7 @@ async fn watch(client: &Client, flow: &Flow, steps: u64, bar: &ProgressBar) -> R
         sleep(LOOK_EVERY).await;
     }
     bar.finish_and_clear();
-    let window = (steps / WINDOWS).max(1);
+    let window = (steps / WINDOWS).max(WINDOW_MIN).min(steps / 2 - WINDOW_FROM);
     let rate = |from: u64, to: u64| Some((to - from) as f64 / (at(&seen, to)? - at(&seen, from)?));
     let (early, late) = (rate(WINDOW_FROM, WINDOW_FROM + window), rate(steps - window, steps));
     let (Some(early), Some(late)) = (early, late) else {

@@ -189,11 +189,39 @@ struct Leftovers(Vec<u32>);
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        let until = Instant::now() + GONE_WITHIN;
-        // A process that has ended and was not waited for has no executable any more.
-        let runs = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok();
-        while self.0.iter().any(runs) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
+        await_gone(&self.0, GONE_WITHIN);
+    }
+}
+
+/// A process with children of its own. When it is dropped, the process is asked to end, so that it can end them.
+pub(crate) struct Gently(Option<u32>);
+
+impl Gently {
+    pub(crate) fn of(child: &Child) -> Self {
+        Self(child.id())
+    }
+
+    /// It has ended.
+    pub(crate) fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Gently {
+    fn drop(&mut self) {
+        let Some(pid) = self.0 else { return };
+        if let Ok(pid) = i32::try_from(pid) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
+        await_gone(&[pid], STOP_WITHIN);
+    }
+}
+
+fn await_gone(pids: &[u32], within: Duration) {
+    let until = Instant::now() + within;
+    // A process that has ended and was not waited for has no executable any more.
+    let runs = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+    while pids.iter().any(runs) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -23,7 +23,8 @@ Examples:
 The same work per worker each time, with twice as many runs in flight as there are slots. efficiency: the rate per worker, \
 against the rate with the least workers; of_ideal: against slots divided by the time of a sleep.";
 const MEANING: &str = "sizes: one entry for each number of workers; p50_ms and p99_ms: a run's time with the most workers, divided \
-                       by its steps; steps_per_s and cost: with the most workers; owned: partitions of each coordinator";
+                       by its steps; steps_per_s and cost: with the most workers; owned: partitions of each coordinator; owned_spread: the most \
+                       less the least of them";
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Runs in flight for each slot.
@@ -95,6 +96,7 @@ pub(crate) async fn run(context: &Context, args: &ScaleArgs) -> Result<(), CliEr
         .wall(measured.wall)
         .times(&measured.times, steps)
         .figure("sizes", efficiency(&sizes))
+        .figure("owned_spread", owned.iter().max().zip(owned.iter().min()).map(|(most, least)| most - least))
         .figure("owned", json!(owned))
         .setting("coordinators", args.coordinators)
         .setting("workers", json!(args.workers));

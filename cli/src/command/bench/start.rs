@@ -4,14 +4,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::fleet::{tail, without_own_settings};
+use super::fleet::{Gently, tail, without_own_settings};
 use super::flow::Flow;
 use super::line::Line;
 use super::load::Load;
@@ -64,12 +62,10 @@ async fn once(context: &Context, embedded: bool) -> Result<Duration, CliError> {
     let log = dir.path().join("log");
     let begun = Instant::now();
     let mut child = spawn(dir.path(), &log, embedded)?;
+    let running = Gently::of(&child);
     let ran = timeout(STARTS_WITHIN, first_run(context, &mut child)).await;
     let took = begun.elapsed();
-    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-    }
-    let _ = timeout(STARTS_WITHIN, child.wait()).await;
+    drop(running);
     match ran {
         Ok(Ok(())) => Ok(took),
         Ok(Err(error)) if tail(&log).is_empty() => Err(error),
@@ -90,7 +86,7 @@ fn spawn(dir: &Path, log: &Path, embedded: bool) -> Result<Child, CliError> {
         command.env("STEPMILL_NATS_SERVER", programs.nats).env("STEPMILL_REDIS_SERVER", programs.redis);
     }
     let log = std::fs::File::create(log).map_err(fail)?;
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
     command.spawn().map_err(fail)
 }
 

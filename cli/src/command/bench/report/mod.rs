@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use self::plan::Entry;
 use self::sheet::Sheet;
-use super::fleet::without_own_settings;
+use super::fleet::{Gently, without_own_settings};
 use super::stand::temporary;
 use crate::command::Context;
 use crate::error::{CliError, FAILED};
@@ -89,12 +89,16 @@ async fn measure(args: &[String]) -> Result<Value, String> {
     let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
     let dir = temporary().map_err(|_| failed("no folder".into()))?;
     let mut command = Command::new(program);
-    command.arg("bench").args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command.arg("bench").args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     without_own_settings(&mut command, dir.path());
     if let Ok(programs) = Programs::find() {
         command.env("STEPMILL_NATS_SERVER", programs.nats).env("STEPMILL_REDIS_SERVER", programs.redis);
     }
-    let output = command.output().await.map_err(|e| failed(e.to_string()))?;
+    let child = command.spawn().map_err(|e| failed(e.to_string()))?;
+    let running = Gently::of(&child);
+    let output = child.wait_with_output().await.map_err(|e| failed(e.to_string()))?;
+    running.ended();
     if !output.status.success() {
         return Err(failed(format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim())));
     }

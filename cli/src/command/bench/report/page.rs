@@ -25,7 +25,7 @@ pub(super) fn write(
     }
     say(
         "Medians of all rounds, with the least and the most in brackets. In each round a workload runs right after the floor with the \
-         same load, and the ratio is taken within the round.\n\n",
+         same load, and the ratio is taken within the round (of times and costs, the floor's divided by ours).\n\n",
     );
     say(&validity(&rows));
     say("\n## Results\n\n");

@@ -73,7 +73,7 @@ struct Sizes {
 }
 
 const FULL: Sizes = Sizes {
-    chain_runs: "2000",
+    chain_runs: "5000",
     latency_runs: "300",
     fanout_runs: "10",
     payload_runs: "50",
@@ -97,7 +97,7 @@ const QUICK: Sizes = Sizes {
     kills: "1",
     seconds: "1",
     stored: "100,2000",
-    long: "1000",
+    long: "4000",
 };
 
 /// Everything, in the order in which it is run.
