@@ -235,9 +235,9 @@ async fn every_key_begins_with_the_prefix_and_its_partition() {
     let mut operator = operator(&server).await;
     let keys: Vec<String> = ask(&mut operator, "KEYS *").await;
     // Record, lease, two runs, values, outbox, timers, live, ended, two lists and two per state; members and partitions.
-    assert_eq!(keys.len(), 17, "{keys:?}");
+    assert_eq!(keys.len(), 15, "{keys:?}");
     let of_partition = keys.iter().filter(|k| k.starts_with("other.prefix-1:{p3}:")).count();
-    assert_eq!((of_partition, keys.iter().filter(|k| k.starts_with("other.prefix-1:")).count()), (15, 17));
+    assert_eq!((of_partition, keys.iter().filter(|k| k.starts_with("other.prefix-1:")).count()), (13, 15));
     store.clear(P, &lease).await.unwrap();
     let mut left: Vec<String> = ask(&mut operator, "KEYS *{p3}*").await;
     left.sort();

@@ -46,7 +46,7 @@ impl Default for StreamOptions {
             replicas: 1,
             log_max_age: Duration::from_secs(30 * 24 * 3600),
             tasks_dedup_window: Duration::from_secs(120),
-            ack_wait: Duration::from_secs(3),
+            ack_wait: Duration::from_millis(2_500),
         }
     }
 }

@@ -61,7 +61,7 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
             path: None,
-            ack_wait: Duration::from_secs(3),
+            ack_wait: Duration::from_millis(2_500),
             dedup_window: Duration::from_secs(120),
             log_age_max: Duration::from_secs(30 * 24 * 3_600),
         }

@@ -144,12 +144,9 @@ fn move_in_indexes(
         for workflow in [None, Some(&index.workflow)] {
             let key = |state| keys.index(p, &index.namespace, workflow, state);
             for state in left.iter().filter(|s| **s != index.state) {
-                changes.remove(key(Some(*state)), member);
+                changes.remove(key(*state), member);
             }
-            if before.is_none() {
-                changes.add(key(None), submitted, member);
-            }
-            changes.add(key(Some(index.state)), submitted, member);
+            changes.add(key(index.state), submitted, member);
         }
     }
     match (before.is_some_and(|s| !s.is_final()), !index.state.is_final()) {

@@ -15,7 +15,7 @@
 //! | `sm:{p3}:due` | hash | run with timer id, due (ms) | owner | until disarmed |
 //! | `sm:{p3}:live` | zset | run, 0 | owner | while it is running or parked |
 //! | `sm:{p3}:fin` | zset | ended run with its index data, expected to leave (ms) | owner | until trimmed |
-//! | `sm:{p3}:ix:<ns>[:w:<workflow>][:s:<state>]` | zset | run, submitted (ms) | owner | until trimmed |
+//! | `sm:{p3}:ix:<ns>[:w:<workflow>]:s:<state>` | zset | run, submitted (ms) | owner | until trimmed |
 //! | `sm:{def}:d:<digest>` | string | a definition | coordinators | for ever |
 //! | `sm:{def}:v:<ns>:<name>` | hash | `v<version>` and `latest`: registered, digest, version | coordinators | for ever |
 
@@ -85,17 +85,15 @@ impl Keys {
         p: PartitionNo,
         namespace: &Namespace,
         workflow: Option<&WorkflowName>,
-        state: Option<RunState>,
+        state: RunState,
     ) -> String {
         let mut key = format!("{}:{{p{p}}}:ix:{namespace}", self.prefix);
         if let Some(workflow) = workflow {
             key.push_str(":w:");
             key.push_str(workflow.as_str());
         }
-        if let Some(state) = state {
-            key.push_str(":s:");
-            key.push_str(state.as_str());
-        }
+        key.push_str(":s:");
+        key.push_str(state.as_str());
         key
     }
 
@@ -135,7 +133,7 @@ mod tests {
         let keys = Keys::new("sm").unwrap();
         let (p, run) = (PartitionNo(3), RunId(uuid::Uuid::from_u128(1)));
         let (ns, wf) = (Namespace::new("n").unwrap(), WorkflowName::new("w").unwrap());
-        let index = keys.index(p, &ns, Some(&wf), Some(RunState::Running));
+        let index = keys.index(p, &ns, Some(&wf), RunState::Running);
         assert_eq!(index, "sm:{p3}:ix:n:w:w:s:running");
         for key in [keys.lease(p), keys.record(p), keys.run(p, run), keys.values(p, run), keys.outbox(p), index] {
             assert!(key.starts_with("sm:{p3}:"), "{key}");

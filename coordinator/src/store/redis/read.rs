@@ -1,6 +1,7 @@
 //! Reading runs, lists and open work, and trimming what has expired.
 
 use redis::{Cmd, Pipeline};
+use stepmill_protocol::api::RunState;
 use stepmill_protocol::{PartitionNo, RunId, TimerId, Timestamp, ValueId};
 
 use super::RedisStore;
@@ -86,8 +87,10 @@ impl RedisStore {
         if q.limit == 0 {
             return Ok(Vec::new());
         }
-        let index = self.keys.index(p, &q.namespace, q.workflow.as_ref(), q.state);
-        let mut cmd = script::call(&script::LIST, &[index]);
+        // One index per state; a list of all states is made of all of them.
+        let states = q.state.as_ref().map_or(RunState::ALL.as_slice(), std::slice::from_ref);
+        let index = |state: &RunState| self.keys.index(p, &q.namespace, q.workflow.as_ref(), *state);
+        let mut cmd = script::call(&script::LIST, &states.iter().map(index).collect::<Vec<_>>());
         cmd.arg(q.to.map_or_else(String::new, |t| t.0.to_string()));
         match &q.after {
             Some((submitted, run)) => cmd.arg(submitted.0).arg(&run.0.as_bytes()[..]),
@@ -98,11 +101,12 @@ impl RedisStore {
         let mut found = Vec::with_capacity(rows.len());
         for (member, score) in rows {
             let submitted = score_from(&score)?;
-            if q.from.is_some_and(|from| submitted < from) {
-                break;
+            if q.from.is_none_or(|from| submitted >= from) {
+                found.push((submitted, run_from(&member)?));
             }
-            found.push((submitted, run_from(&member)?));
         }
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.truncate(q.limit);
         Ok(found)
     }
 
@@ -130,14 +134,9 @@ impl RedisStore {
             args.push(run.run.0.as_bytes());
             keys.push(self.keys.run(p, run.run));
             args.push_number(keys.len() as u64);
-            args.push_number(4);
-            for (workflow, state) in [
-                (None, None),
-                (Some(&run.workflow), None),
-                (None, Some(run.state)),
-                (Some(&run.workflow), Some(run.state)),
-            ] {
-                keys.push(self.keys.index(p, &run.namespace, workflow, state));
+            args.push_number(2);
+            for workflow in [None, Some(&run.workflow)] {
+                keys.push(self.keys.index(p, &run.namespace, workflow, run.state));
                 args.push_number(keys.len() as u64);
             }
         }
