@@ -111,11 +111,13 @@ impl Server {
     }
 }
 
-/// Starts nats-server with its data under `dir`.
-pub(crate) async fn start_nats(program: &Path, dir: &Path, port: u16) -> Result<Server, CliError> {
+/// Starts nats-server with its data under `dir`, on the wanted port if that is free.
+pub(crate) async fn start_nats(program: &Path, dir: &Path, wanted: Option<u16>) -> Result<Server, CliError> {
     let home = folder(&dir.join("nats"))?;
     let pid_file = home.join("pid");
+    // Before the port is chosen: the one that was left behind has it.
     end_leftover(&pid_file, &home).await;
+    let port = free_port(wanted)?;
     let config = home.join("nats.conf");
     // The default interval between syncs: promises rest on the Redis commit, the log is repaired from it.
     let text = format!(
@@ -131,11 +133,17 @@ pub(crate) async fn start_nats(program: &Path, dir: &Path, port: u16) -> Result<
     await_ready("nats-server", child, pid_file, url, &home, || nats_version(port)).await
 }
 
-/// Starts redis-server with its data under `dir`.
-pub(crate) async fn start_redis(program: &Path, dir: &Path, port: u16, sync: Sync) -> Result<Server, CliError> {
+/// Starts redis-server with its data under `dir`, on the wanted port if that is free.
+pub(crate) async fn start_redis(
+    program: &Path,
+    dir: &Path,
+    wanted: Option<u16>,
+    sync: Sync,
+) -> Result<Server, CliError> {
     let home = folder(&dir.join("redis"))?;
     let pid_file = home.join("pid");
     end_leftover(&pid_file, &home).await;
+    let port = free_port(wanted)?;
     let config = home.join("redis.conf");
     let text = format!(
         "port {port}\nbind 127.0.0.1\ndir {:?}\nappendonly yes\nappendfsync {}\nsave \"\"\nmaxmemory-policy noeviction\n\

@@ -21,6 +21,9 @@ use crate::{connect, model, shutdown};
 const NATS_PORT: u16 = 4222;
 const REDIS_PORT: u16 = 6379;
 const HTTP_PORT: u16 = 8080;
+/// The data of the embedded adapters, and the folder in which redis-server works, within the data folder.
+const EMBEDDED_FILE: &str = "stepmill.redb";
+const REDIS_FOLDER: &str = "redis";
 /// What stands in for a model that nobody has configured.
 const RULES: Fallback = Fallback::Rules(stepmill_example_support_ticket::MODEL_RULES);
 const EXAMPLES: &str = "\
@@ -127,16 +130,19 @@ async fn start(args: &DevArgs, settings: &Settings, dir: &Path) -> Result<System
     match Programs::find() {
         Err(missing) => {
             let why = format!(
-                "{} is not installed; with it, workers of other processes could connect (deploy/get-nats-server and \
-                 deploy/get-redis-server fetch them)",
+                "{} not found on the PATH, so workers of other processes cannot connect",
                 missing.join(" and ")
             );
             start_embedded(settings, dir, &why).await
         }
         Ok(programs) => {
-            let nats = servers::start_nats(&programs.nats, dir, servers::free_port(Some(NATS_PORT))?).await?;
-            let port = servers::free_port(Some(REDIS_PORT))?;
-            let redis = servers::start_redis(&programs.redis, dir, port, Sync::EverySecond).await?;
+            let nats = servers::start_nats(&programs.nats, dir, Some(NATS_PORT)).await?;
+            let redis = servers::start_redis(&programs.redis, dir, Some(REDIS_PORT), Sync::EverySecond).await?;
+            if dir.join(EMBEDDED_FILE).exists() {
+                tracing::warn!(
+                    "this folder also holds runs of the embedded adapters; `stepmill dev --embedded` works on those"
+                );
+            }
             let facts = vec![
                 ("NATS", format!("{} (nats-server {})", nats.url, nats.version)),
                 ("Redis", format!("{} ({})", redis.url, redis.version)),
@@ -165,7 +171,12 @@ async fn start_on(
 }
 
 async fn start_embedded(settings: &Settings, dir: &Path, why: &str) -> Result<System, CliError> {
-    let file = dir.join("stepmill.redb");
+    if dir.join(REDIS_FOLDER).exists() {
+        tracing::warn!(
+            "this folder also holds runs of NATS and Redis; start with both servers on the PATH to go on with those"
+        );
+    }
+    let file = dir.join(EMBEDDED_FILE);
     let data = file.display().to_string();
     let system = assemble::embedded(&Storage::File(file), Some(settings.partitions), settings.http).await?;
     let client = system.client(settings);

@@ -47,8 +47,8 @@ impl Fleet {
                  STEPMILL_REDIS_SERVER, or measure one process with --embedded",
             )
         })?;
-        let nats = servers::start_nats(&programs.nats, home, servers::free_port(None)?).await?;
-        let redis = servers::start_redis(&programs.redis, home, servers::free_port(None)?, sync).await?;
+        let nats = servers::start_nats(&programs.nats, home, None).await?;
+        let redis = servers::start_redis(&programs.redis, home, None, sync).await?;
         let leftovers = Leftovers([nats.pid(), redis.pid()].into_iter().flatten().collect());
         Ok(Self { home: home.to_owned(), nats, redis, members: Vec::new(), started: 0, leftovers })
     }
