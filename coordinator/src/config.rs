@@ -36,7 +36,7 @@ impl Default for CoordinatorConfig {
             sweep_every: Duration::from_secs(2),
             retention: Duration::from_secs(7 * 24 * 3600),
             log_age: Duration::from_secs(30 * 24 * 3600),
-            cached_runs_max: 20_000,
+            cached_runs_max: 4_000,
             http: None,
         }
     }
