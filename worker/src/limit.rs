@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it waits for a value that a task refers to.
 pub const VALUE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it waits for the broker to confirm an ack or a negative-ack.
+/// How long it waits for the broker to take an ack, or to confirm a negative-ack.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one fetch waits for a first task.
 pub const FETCH_WAIT: Duration = Duration::from_secs(2);

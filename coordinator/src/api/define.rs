@@ -10,7 +10,6 @@ use super::{queue_problem, store_problem};
 use crate::port::store::StoredDefinition;
 use crate::shared::Shared;
 
-/// A registered definition. Where the store knows none, it is filled from the archive first: it may have been emptied.
 /// The address of a definition by name; looked for in the archive where the store was emptied.
 pub(super) async fn find_digest(
     shared: &Shared,
@@ -25,6 +24,7 @@ pub(super) async fn find_digest(
     }
 }
 
+/// A registered definition. Where the store knows none, it is filled from the archive first: it may have been emptied.
 async fn find(
     shared: &Shared,
     namespace: &Namespace,
