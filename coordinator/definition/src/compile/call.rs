@@ -13,6 +13,7 @@ use super::value::object;
 use crate::expression::Expression;
 use crate::model::call::{Authentication, AuthenticationRef, Http};
 use crate::model::reader::Text;
+use crate::model::refuse::CATALOG_FUNCTION;
 use crate::model::task::{Task, With};
 use crate::near::nearest;
 use crate::plan::{Call, NodeId, NodeKind, Template};
@@ -112,7 +113,7 @@ impl<'a, 't> Compiler<'a, 't> {
             return self.function(name, key, function.as_ref()?, with, id, path);
         }
         if name.text.contains(['@', ':', '/']) {
-            self.reader.unsupported("functions of catalogs", name.span, &name.at);
+            self.reader.left_out(&CATALOG_FUNCTION, name.span, &name.at);
             return None;
         }
         let kind = match StepKind::new(&name.text) {

@@ -4,6 +4,8 @@
 pub(crate) mod call;
 pub(crate) mod policy;
 pub(crate) mod reader;
+pub(crate) mod refuse;
+pub(crate) mod run;
 pub(crate) mod task;
 
 use std::collections::BTreeMap;
@@ -155,7 +157,9 @@ impl<'t> Uses<'t> {
     fn read(reader: &Reader<'_>, tree: &'t Tree) -> Option<Self> {
         let mut fields = reader.object(tree, "`use`")?;
         fields.refuse("extensions", "`use.extensions`", reader);
-        fields.refuse("catalogs", "`use.catalogs`", reader);
+        if let Some(entry) = fields.entry("catalogs") {
+            reader.left_out(&refuse::CATALOGS, entry.key_span, &entry.value.at);
+        }
         let mut uses = Self {
             authentications: named(reader, &mut fields, "authentications", |_, t| Authentication::read(reader, t)),
             errors: named(reader, &mut fields, "errors", |_, t| ErrorModel::read(reader, t)),

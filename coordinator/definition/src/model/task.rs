@@ -66,7 +66,7 @@ pub(crate) struct Catch<'t> {
 const KINDS: [&str; 12] =
     ["call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait"];
 /// Calls of the standard that cannot be used yet.
-const CALLS_LATER: [&str; 5] = ["asyncapi", "grpc", "openapi", "a2a", "mcp"];
+const CALLS_LATER: [&str; 2] = ["openapi", "mcp"];
 /// Calls of ours that cannot be used yet.
 const OWN_CALLS_LATER: [&str; 4] = ["agent", "approve", "gate", "ladder"];
 
@@ -110,7 +110,7 @@ impl<'t> Task<'t> {
 }
 
 /// How reading a kind ended.
-enum Kinds<'t> {
+pub(crate) enum Kinds<'t> {
     Read(Option<TaskKind<'t>>),
     /// Not supported, and said so.
     Refused,
@@ -182,6 +182,7 @@ fn read_kind<'t>(reader: &Reader<'_>, fields: &mut Fields<'t>, key: &'static str
         "raise" => raise(reader, tree),
         "wait" => duration(reader, tree, "`wait`").then_some(TaskKind::Wait(tree)),
         "call" => return call(reader, fields, tree),
+        "run" => return super::run::run(reader, tree),
         other => {
             reader.unsupported(&format!("`{other}`"), span, &tree.at);
             return Kinds::Refused;
@@ -327,6 +328,10 @@ fn call<'t>(reader: &Reader<'_>, fields: &mut Fields<'t>, tree: &'t Tree) -> Kin
         fields.take("with");
         return Kinds::Read(None);
     };
+    if let Some(what) = super::refuse::call(&name.text) {
+        reader.left_out(what, name.span, &name.at);
+        return Kinds::Refused;
+    }
     if CALLS_LATER.contains(&&*name.text) || OWN_CALLS_LATER.contains(&&*name.text) {
         reader.unsupported(&format!("`call: {}`", name.text), name.span, &name.at);
         return Kinds::Refused;
