@@ -51,6 +51,19 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// One thread is a scheduler of another kind: it takes tasks in the order in which they became ready, so that a connection writes
+/// once for all who had something to send, and not after the first of them.
+fn runtime_of(threads: Option<usize>) -> tokio::runtime::Builder {
+    if threads == Some(1) {
+        return tokio::runtime::Builder::new_current_thread();
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        runtime.worker_threads(threads);
+    }
+    runtime
+}
+
 fn start(cli: Cli, out: Output) -> Result<(), CliError> {
     let mut flags = Flags::default();
     flags.set("log", cli.global.log.as_ref());
@@ -60,11 +73,8 @@ fn start(cli: Cli, out: Output) -> Result<(), CliError> {
     let loaded = config::load(file.as_deref(), flags)?;
     let is_server = cli.command.is_server();
     logging::start(&loaded.settings, is_server)?;
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if cli.command.is_one_role() {
-        runtime.worker_threads(loaded.settings.server_threads());
-    }
-    let runtime = runtime.enable_all().build();
+    let threads = cli.command.is_one_role().then(|| loaded.settings.server_threads());
+    let runtime = runtime_of(threads).enable_all().build();
     let runtime = runtime.map_err(|e| CliError::new(format!("cannot start threads: {e}")))?;
     let context = Context { loaded, out };
     let ended = runtime.block_on(async {
