@@ -12,7 +12,7 @@ use crate::mark::Mark;
 use crate::pass::{Load, Outcome, Pass};
 use crate::store::Store;
 use crate::variant::Variant;
-use crate::wire::{ACK, Arrival, STALL, Wire};
+use crate::wire::{ACK, Arrival, ROOM, STALL, Wire};
 
 /// Batches that may be on their way to Redis at a time; what comes meanwhile makes the next batch larger.
 const COMMITS_MAX: usize = 2;
@@ -47,7 +47,7 @@ impl Coordinator {
         let mut wire = Wire::connect(nats_url, "stepmill-floor-coordinator").await?;
         layout.make(&wire.client, nats_url).await?;
         let sources = layout.results(&wire.client).await?;
-        wire.pull_from(&sources).await?;
+        wire.pull_from(&sources, ROOM).await?;
         Ok(Self { layout, wire, store: Store::connect(redis_url).await?, loads: 0 })
     }
 
@@ -95,7 +95,7 @@ impl Coordinator {
 
     fn result(&mut self, payload: &[u8], ack: async_nats::Subject) -> Result<Done, FloorError> {
         let mark = Mark::of(payload)?;
-        self.wire.spent(self.layout.source_of(mark));
+        self.wire.freed(self.layout.source_of(mark));
         Ok(Done { mark, ack })
     }
 

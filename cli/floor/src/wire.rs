@@ -10,8 +10,8 @@ use futures::stream::ReadyChunks;
 use crate::error::FloorError;
 use crate::layout::Source;
 
-/// Deliveries asked for at a time; half of them are asked for again when half have come.
-const BATCH: usize = 1024;
+/// Deliveries that a coordinator, or a worker without a number of slots, has room for.
+pub(crate) const ROOM: usize = 1024;
 /// Arrivals taken in one go.
 const CHUNK: usize = 2048;
 /// Arrivals that may wait in memory, and commands to the connection.
@@ -34,7 +34,10 @@ pub(crate) enum Arrival {
 
 struct Lane {
     pull: Subject,
-    credit: usize,
+    /// Deliveries that there is room for.
+    room: usize,
+    /// Of these, how many are asked for or taken up.
+    used: usize,
 }
 
 /// The connection.
@@ -61,27 +64,27 @@ impl Wire {
         Ok(Self { client, prefix, deliveries, arrivals: inbox.ready_chunks(CHUNK), lanes: Vec::new() })
     }
 
-    /// Takes messages from these consumers from now on.
-    pub(crate) async fn pull_from(&mut self, sources: &[Source]) -> Result<(), FloorError> {
+    /// Takes messages from these consumers from now on, with room for so many of each.
+    pub(crate) async fn pull_from(&mut self, sources: &[Source], room: usize) -> Result<(), FloorError> {
         let pull = |s: &Source| Subject::from(format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", s.stream, s.consumer));
-        self.lanes = sources.iter().map(|s| Lane { pull: pull(s), credit: 0 }).collect();
+        self.lanes = sources.iter().map(|s| Lane { pull: pull(s), room, used: 0 }).collect();
         for lane in 0..self.lanes.len() {
             self.top_up(lane).await?;
         }
         Ok(())
     }
 
-    /// One delivery of this consumer has come.
-    pub(crate) fn spent(&mut self, lane: usize) {
+    /// There is room for one more delivery of this consumer.
+    pub(crate) fn freed(&mut self, lane: usize) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.credit = lane.credit.saturating_sub(1);
+            lane.used = lane.used.saturating_sub(1);
         }
     }
 
-    /// Asks for more where half of what was asked for has come.
+    /// Asks for more where half of the room is free.
     pub(crate) async fn top_up_all(&mut self) -> Result<(), FloorError> {
         for lane in 0..self.lanes.len() {
-            if self.lanes[lane].credit <= BATCH / 2 {
+            if self.lanes[lane].used <= self.lanes[lane].room / 2 {
                 self.top_up(lane).await?;
             }
         }
@@ -90,9 +93,10 @@ impl Wire {
 
     async fn top_up(&mut self, lane: usize) -> Result<(), FloorError> {
         let lane = &mut self.lanes[lane];
-        lane.credit += BATCH;
+        let batch = lane.room - lane.used;
+        lane.used = lane.room;
         // Without an end: the request stands until all of it has come.
-        let body = Bytes::from(format!("{{\"batch\":{BATCH}}}"));
+        let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
         let sent = self.client.publish_with_reply(lane.pull.clone(), self.deliveries.clone(), body).await;
         sent.map_err(|e| FloorError::nats("asking for messages", e))
     }

@@ -1,6 +1,7 @@
 //! `bench floor` and `bench floor-bare`: the servers alone. The loop is in `stepmill-floor`; here its two processes are started,
 //! told what to run over a pipe, and measured.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use stepmill_floor::{Coordinator, FloorError, Load, Outcome, Variant};
@@ -23,8 +24,9 @@ Examples:
   stepmill bench floor --runs 10000 --steps 1 --in-flight 1000 --json
   stepmill bench floor-bare --json
 
-A coordinator and a worker process that do nothing else than two JetStream messages with acks and one Redis compare-and-set \
-per step. `floor` has the streams, message ids and consumers of the product, `floor-bare` plain ones.";
+A coordinator and worker processes that do nothing else than two JetStream messages with acks and one Redis compare-and-set \
+per step. `floor` has the streams, message ids, consumers, worker processes and slots of the product, `floor-bare` plain ones \
+and one worker that takes whatever comes.";
 const MEANING: &str = "p50_ms and p99_ms: a run's time from its first task to its last commit, divided by its steps";
 
 #[derive(Debug, clap::Args)]
@@ -45,6 +47,23 @@ pub(crate) struct FloorArgs {
     /// When Redis syncs its file to the disk
     #[arg(long, value_enum, default_value_t = Profile::Everysec)]
     profile: Profile,
+    /// Worker processes [default: 2 as with the product, 1 of the plain loop]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
+    workers: Option<u16>,
+    /// Slots of each worker, 0 for as many as come [default: 64 as with the product, 0 of the plain loop]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=10_000), value_name = "N")]
+    slots: Option<u16>,
+}
+
+impl FloorArgs {
+    /// Worker processes, and slots of each.
+    fn workers(&self, variant: Variant) -> (u16, u16) {
+        let (workers, slots) = match variant {
+            Variant::Product => (2, 64),
+            Variant::Bare => (1, 0),
+        };
+        (self.workers.unwrap_or(workers), self.slots.unwrap_or(slots))
+    }
 }
 
 /// The coordinator process of the floor.
@@ -65,6 +84,8 @@ pub(crate) struct WorkerRole {
     nats: String,
     #[arg(long)]
     variant: String,
+    #[arg(long)]
+    slots: usize,
 }
 
 pub(crate) async fn run(context: &Context, args: &FloorArgs, variant: Variant) -> Result<(), CliError> {
@@ -76,9 +97,15 @@ pub(crate) async fn run(context: &Context, args: &FloorArgs, variant: Variant) -
     let to = ["bench", "floor-coordinator", "--nats", &nats, "--redis", &redis, "--variant", name];
     let mut talk = Talk::with(fleet.spawn_piped("coordinator", &to)?)?;
     fleet.while_all_run(talk.ready()).await?;
-    let mut worker =
-        Talk::with(fleet.spawn_piped("worker", &["bench", "floor-worker", "--nats", &nats, "--variant", name])?)?;
-    fleet.while_all_run(worker.ready()).await?;
+    let (workers, slots) = args.workers(variant);
+    let each = slots.to_string();
+    let work = ["bench", "floor-worker", "--nats", &nats, "--variant", name, "--slots", &each];
+    let mut talks = Vec::new();
+    for _ in 0..workers {
+        let mut worker = Talk::with(fleet.spawn_piped("worker", &work)?)?;
+        fleet.while_all_run(worker.ready()).await?;
+        talks.push(worker);
+    }
     let load = Load { runs: args.runs, steps: args.steps, in_flight: args.in_flight, payload_bytes: args.payload };
     fleet.while_all_run(talk.run(Load { runs: (args.runs / 10).clamp(1, 200), ..load })).await?;
     let meter = fleet.meter();
@@ -100,9 +127,11 @@ pub(crate) async fn run(context: &Context, args: &FloorArgs, variant: Variant) -
         .wall(wall)
         .times(&times, steps)
         .figure("mb_per_s", round(megabytes / wall.as_secs_f64()))
+        .setting("workers", workers)
+        .setting("slots_per_worker", slots)
         .setting("redis_appendfsync", sync.as_str())
         .setting("nats_sync_interval", "2m (default)");
-    drop((talk, worker));
+    drop((talk, talks));
     fleet.stop().await;
     line.print(context)
 }
@@ -168,7 +197,7 @@ pub(crate) async fn worker(context: &Context, args: WorkerRole) -> Result<(), Cl
         let mut lines = stdin_lines();
         out.raw(b"ready\n")?;
         tokio::select! {
-            ended = stepmill_floor::work(&args.nats, variant) => ended.map_err(failed),
+            ended = stepmill_floor::work(&args.nats, variant, NonZeroUsize::new(args.slots)) => ended.map_err(failed),
             _ = lines.recv() => Ok(()),
         }
     })
