@@ -146,3 +146,51 @@ fn a_fan_out_of_1_000_steps_gathers_all_and_costs_each_step_about_the_same() {
         run = Some(now);
     }
 }
+
+/// Bytes of the control state at its largest, while the first and the last tenth of the items were worked on.
+fn control_bytes_of_a_fan_out(items: usize, concurrency: usize) -> (usize, usize) {
+    let plan = plan(&format!(
+        "do: [{{all: {{for: {{in: \"${{ [range({items})] }}\"}}, metadata: {{concurrency: {concurrency}}}, do: [{{work: {{call: work, with: {{item: \"${{ $item }}\"}}}}}}]}}}}]",
+    ));
+    let mut open = std::collections::VecDeque::new();
+    let mut run = None;
+    let mut event = submitted(&plan, Value::Null);
+    let (mut done, mut early, mut late) = (0, 0, 0);
+    for number in 1.. {
+        let outcome = advance(&plan, RUN, run.take(), Timestamp(number), &event);
+        assert_eq!(outcome.answer, Folded::Applied);
+        let mut now = outcome.run.unwrap();
+        now.take_value_changes();
+        let mut resume = None;
+        for command in outcome.commands {
+            match command {
+                Command::Dispatch { id, .. } => open.push_back(id),
+                Command::Yield { number } => resume = Some(Event::Resume { number }),
+                Command::Withdraw { .. } | Command::Arm { .. } | Command::Disarm { .. } => {}
+            }
+        }
+        if now.state() == RunState::Completed {
+            assert_eq!(now.view(&plan).output, Some((0..items).map(|n| json!([n])).collect()));
+            return (early, late);
+        }
+        if done <= items / 10 {
+            early = early.max(now.encode().unwrap().len());
+        } else if done + items / 10 >= items {
+            late = late.max(now.encode().unwrap().len());
+        }
+        event = resume.unwrap_or_else(|| {
+            // The oldest or the newest, so that they do not end in order.
+            let id = if done % 3 == 0 { open.pop_back() } else { open.pop_front() };
+            done += 1;
+            success(&plan, &now, id.unwrap(), |input| json!([input["item"]]))
+        });
+        run = Some(now);
+    }
+    unreachable!("the loop above returns")
+}
+
+#[test]
+fn a_loop_over_10_000_items_a_hundred_at_a_time_stores_no_more_at_its_end_than_at_its_beginning() {
+    let (early, late) = control_bytes_of_a_fan_out(10_000, 100);
+    assert!(late < early + early / 10, "{early} bytes of control state at the beginning, {late} at the end");
+}

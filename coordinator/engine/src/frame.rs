@@ -1,6 +1,5 @@
 //! What a run is made of while it lives: frames, the tokens that are about to enter a node, timers. Only data.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +7,7 @@ use serde_json::Value;
 use stepmill_definition::plan::NodeId;
 use stepmill_protocol::{CommandId, Pass, PoolName, Priority, RunId, TimerId, Timestamp, Visit};
 
+use crate::gathered::{Blocks, Loose};
 use crate::values::Held;
 use crate::visit::Chain;
 
@@ -92,10 +92,29 @@ pub(crate) struct Join {
     pub(crate) count: u64,
     /// Branches under way.
     pub(crate) live: u32,
-    /// What the finished ones gave.
-    pub(crate) outputs: BTreeMap<u64, Held>,
-    /// Bytes of that.
+    /// What the finished ones gave, as far as it is in none of the blocks.
+    pub(crate) outputs: Loose,
+    /// Bytes of all outputs.
     pub(crate) bytes: u64,
+    /// What the first ones gave.
+    #[serde(default)]
+    pub(crate) blocks: Blocks,
+}
+
+impl Join {
+    /// Of so many branches, none of which has begun.
+    pub(crate) fn of(count: u64) -> Self {
+        Self { next: 0, count, live: 0, outputs: Loose::default(), bytes: 0, blocks: Blocks::default() }
+    }
+
+    fn each_held(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.outputs.each_held().chain(self.blocks.each_held())
+    }
+
+    /// Values in it.
+    pub(crate) fn gathered(&self) -> usize {
+        self.outputs.len() + self.blocks.len()
+    }
 }
 
 /// A `try`.
@@ -212,9 +231,9 @@ impl Frame {
             State::Loop(items) => items.context.iter_mut().try_for_each(f),
             State::Gather(items, join) => {
                 items.context.iter_mut().try_for_each(&mut f)?;
-                join.outputs.values_mut().try_for_each(f)
+                join.each_held().try_for_each(f)
             }
-            State::Fork(join) => join.outputs.values_mut().try_for_each(f),
+            State::Fork(join) => join.each_held().try_for_each(f),
             State::Try(t) => match &mut t.phase {
                 TryPhase::Catch(error) => f(error),
                 TryPhase::Body(_) | TryPhase::Delay(_) => Ok(()),

@@ -26,6 +26,7 @@ mod command;
 mod fault;
 mod fingerprint;
 mod frame;
+mod gathered;
 mod instant;
 mod mention;
 mod query;

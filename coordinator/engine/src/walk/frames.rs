@@ -102,7 +102,7 @@ impl Walk<'_> {
             }
             State::Gather(_, join) | State::Fork(join) => {
                 self.live.branches = self.live.branches.saturating_sub(join.live as usize);
-                self.live.gathered = self.live.gathered.saturating_sub(join.outputs.len());
+                self.live.gathered = self.live.gathered.saturating_sub(join.gathered());
             }
             State::List | State::Scope | State::Loop(_) | State::Try(_) | State::Wait(_) => {}
         }

@@ -1,7 +1,6 @@
 //! Branches side by side, of a `fork` and of a concurrent `for`: started one by one as far as there is room, gathered in
 //! order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -16,8 +15,7 @@ use crate::values::Held;
 
 impl Walk<'_> {
     pub(super) fn enter_fork(&mut self, opening: Opening<'_>, branches: usize) {
-        let join = Join { next: 0, count: branches as u64, live: 0, outputs: BTreeMap::new(), bytes: 0 };
-        let id = self.open(opening, State::Fork(join));
+        let id = self.open(opening, State::Fork(Join::of(branches as u64)));
         self.fill(id);
     }
 
@@ -95,9 +93,8 @@ impl Walk<'_> {
             return self.leave(id, output);
         }
         join.bytes = join.bytes.saturating_add(output.bytes());
-        join.outputs.insert(slot, output);
         let (bytes, more) = (join.bytes, join.next < join.count || join.live == 0);
-        self.live.gathered = self.live.gathered.saturating_add(1);
+        self.keep_output(id, slot, output);
         let room = if bytes > limit::VALUE_BYTES_MAX as u64 {
             let max = limit::VALUE_BYTES_MAX;
             Err(Fault::limit(format!("the branches' outputs are larger than {max} bytes together (VALUE_BYTES_MAX)")))
@@ -114,10 +111,22 @@ impl Walk<'_> {
         }
     }
 
+    /// Keeps what a branch gave.
+    fn keep_output(&mut self, id: FrameId, slot: u64, output: Held) {
+        let Some(State::Gather(_, join) | State::Fork(join)) = self.live.frames.get_mut(&id).map(|f| &mut f.state)
+        else {
+            return;
+        };
+        let before = join.gathered();
+        join.outputs.insert(slot, output);
+        join.blocks.pack(&mut join.outputs, &mut self.values);
+        self.live.gathered = (self.live.gathered + join.gathered()).saturating_sub(before);
+    }
+
     /// All branches are done.
     fn leave_join(&mut self, id: FrameId) -> Result<(), Fault> {
         let Some(join) = self.join(id) else { return Ok(()) };
-        let outputs: Vec<Value> = join.outputs.values().map(|held| held.value().as_ref().clone()).collect();
+        let outputs = join.blocks.all(&join.outputs);
         let output = self.values.make(Arc::new(Value::Array(outputs)))?;
         self.leave(id, output);
         Ok(())

@@ -1,6 +1,5 @@
 //! `for`: the list is evaluated when it is entered; then one iteration after the other, or several at a time.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
@@ -36,8 +35,7 @@ impl<'p> Walk<'p> {
                 self.iterate(id, 0, input.clone());
             }
             Some(_) => {
-                let join = Join { next: 0, count, live: 0, outputs: BTreeMap::new(), bytes: 0 };
-                let id = self.open(opening, State::Gather(items, join));
+                let id = self.open(opening, State::Gather(items, Join::of(count)));
                 self.fill(id);
             }
         }
