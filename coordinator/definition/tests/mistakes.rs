@@ -79,7 +79,7 @@ fn twenty_kinds_of_broken_input() {
         ("17_unknown_variable", task("{ set: { x: '${ $contxt.a }' } }")),
         ("18_bad_duration", task("{ wait: { minuts: 5 } }")),
         ("19_month", task("{ wait: P1M }")),
-        ("20_unsupported", task("{ run: { shell: { command: ls } } }")),
+        ("20_unsupported", task("{ run: { container: { image: ls } } }")),
         (
             "21_unknown_retry",
             task("{ try: [], catch: { retry: defualt } }")
@@ -105,6 +105,19 @@ fn twenty_kinds_of_broken_input() {
         ("28_bad_uri", task("{ call: http, with: { method: get, endpoint: 'https://h/{id' } }")),
         ("29_retry_count", task("{ try: [], catch: { retry: { limit: { attempt: { count: 0 } } } } }")),
         ("30_switch_without_cases", task("{ switch: [] }")),
+        (
+            "31_two_transports",
+            task(
+                "{ call: mcp, with: { method: tools/list, transport: { http: { endpoint: 'https://h' }, stdio: { command: c } } } }",
+            ),
+        ),
+        ("32_script_language", task("{ run: { script: { language: ruby, code: puts 1 } } }")),
+        (
+            "33_secret_policy",
+            task(
+                "{ call: http, with: { method: get, endpoint: { uri: 'https://h', authentication: { digest: { use: all } } } } }",
+            ),
+        ),
     ];
     for (name, source) in cases {
         insta::assert_snapshot!(name, shown(&source));

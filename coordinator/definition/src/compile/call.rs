@@ -1,23 +1,21 @@
 //! Calls: steps of workers, and functions of the definition itself.
 
-use std::sync::Arc;
-
-use serde_json::Value;
 use stepmill_protocol::limit::TOKENS_MAX;
 use stepmill_protocol::{PoolName, Priority, StepKind};
 
 use super::Compiler;
 use super::flow::Targets;
 use super::policy::all;
-use super::value::object;
 use crate::expression::Expression;
-use crate::model::call::{Authentication, AuthenticationRef, Http};
 use crate::model::reader::Text;
 use crate::model::refuse::CATALOG_FUNCTION;
 use crate::model::task::{Task, With};
 use crate::near::nearest;
 use crate::plan::{Call, NodeId, NodeKind, Template};
 use crate::tree::{Kind, Tree, escape};
+
+/// Calls of the standard, which no function of a definition can stand for.
+const STANDARD_CALLS: [&str; 3] = ["http", "mcp", "openapi"];
 
 /// What `metadata` says to us.
 #[derive(Default)]
@@ -109,7 +107,8 @@ impl<'a, 't> Compiler<'a, 't> {
         path: &str,
     ) -> Option<NodeKind> {
         let uses = self.uses;
-        if let (Some((key, function)), true) = (uses.functions.get_key_value(&*name.text), &*name.text != "http") {
+        let own = STANDARD_CALLS.contains(&&*name.text);
+        if let (Some((key, function)), false) = (uses.functions.get_key_value(&*name.text), own) {
             return self.function(name, key, function.as_ref()?, with, id, path);
         }
         if name.text.contains(['@', ':', '/']) {
@@ -126,8 +125,14 @@ impl<'a, 't> Compiler<'a, 't> {
         };
         let with = with.map(|w| match w {
             With::Http(http) => self.http(http),
+            With::OpenApi(openapi) => self.openapi(openapi),
+            With::Mcp(mcp) => self.mcp(mcp),
             With::Plain(tree) => self.template(tree, false),
         });
+        if own && with.is_none() {
+            // what is missing was said
+            return None;
+        }
         let own_pool = if &*name.text == "llm" { "llm" } else { "default" };
         Some(NodeKind::Call(Box::new(Call {
             kind,
@@ -160,7 +165,7 @@ impl<'a, 't> Compiler<'a, 't> {
         }
         let with = match with {
             Some(With::Plain(tree)) => self.template(tree, false),
-            Some(With::Http(_)) => None,
+            Some(With::Http(_) | With::OpenApi(_) | With::Mcp(_)) => None,
             None => Expression::compile(".", &[]).ok().map(Template::Expr),
         };
         let body = self.reserve(&name.at, name.span)?;
@@ -172,51 +177,5 @@ impl<'a, 't> Compiler<'a, 't> {
         self.functions.pop();
         done?;
         Some(NodeKind::Scope { with: with?, body })
-    }
-
-    /// The input of step `http`.
-    fn http(&mut self, http: &'a Http<'t>) -> Option<Template> {
-        let method = http.method.map(|t| self.template(t, false));
-        let uri = http.uri.as_ref().map(|t| self.uri(t));
-        let authentication = http.authentication.as_ref().map(|a| match a {
-            AuthenticationRef::Inline(policy) => self.authentication(policy),
-            AuthenticationRef::Named(name) => {
-                let uses = self.uses;
-                let found = uses.authentications.get(&*name.text);
-                let found =
-                    self.named(name, "authentication policy", "authentications", found, uses.authentications.keys());
-                found.and_then(|policy| self.authentication(policy))
-            }
-        });
-        let rest: Vec<_> = http.rest.iter().map(|(k, t)| Some(((*k).to_owned(), self.template(t, false)?))).collect();
-        let endpoint = match all(authentication)? {
-            None => uri??,
-            Some(policy) => object(vec![("uri".into(), uri??), ("authentication".into(), policy)]),
-        };
-        let mut parts = vec![("method".to_owned(), method??), ("endpoint".to_owned(), endpoint)];
-        parts.extend(rest.into_iter().collect::<Option<Vec<_>>>()?);
-        Some(object(parts))
-    }
-
-    pub(super) fn authentication(&mut self, policy: &Authentication<'t>) -> Option<Template> {
-        let fields: Vec<_> =
-            policy.fields.iter().map(|(k, t)| Some(((*k).to_owned(), self.template(t, false)?))).collect();
-        let fields = fields.into_iter().collect::<Option<Vec<_>>>()?;
-        Some(object(vec![(policy.kind.to_owned(), object(fields))]))
-    }
-
-    /// A URI: an expression, or a template whose `{names}` are fields of the task's input.
-    fn uri(&mut self, text: &'a Text) -> Option<Template> {
-        if crate::model::expression_inside(&text.text).is_some() {
-            return self.bare(text).map(Template::Expr);
-        }
-        match Expression::uri_template(&text.text) {
-            Ok(Some(expression)) => Some(Template::Expr(expression)),
-            Ok(None) => Some(Template::Const(Arc::new(Value::String(text.text.to_string())))),
-            Err(mistake) => {
-                self.reader.error(mistake.code, text.span, &text.at, mistake.message, mistake.help);
-                None
-            }
-        }
     }
 }

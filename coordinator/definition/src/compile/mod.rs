@@ -4,6 +4,7 @@ mod call;
 mod check;
 mod flow;
 mod node;
+mod outside;
 mod policy;
 mod value;
 

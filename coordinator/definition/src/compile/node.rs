@@ -26,7 +26,7 @@ impl<'a, 't> Compiler<'a, 't> {
         let flow = self.flow(&task.flow);
         let timeout = task.timeout.as_ref().map(|t| self.timeout(t));
         let then = self.next(task.then.as_ref(), targets);
-        let is_call = matches!(task.kind, Some(TaskKind::Call { .. }));
+        let is_call = matches!(task.kind, Some(TaskKind::Call { .. } | TaskKind::Process(_)));
         let is_for = matches!(task.kind, Some(TaskKind::For(_)));
         let hints = self.hints(task, is_call, is_for);
         let kind = task.kind.as_ref().and_then(|kind| {
@@ -98,6 +98,7 @@ impl<'a, 't> Compiler<'a, 't> {
             TaskKind::Raise(error) => self.raised(error).map(|error| NodeKind::Raise { error }),
             TaskKind::Wait(tree) => self.duration(tree).map(|duration| NodeKind::Wait { duration }),
             TaskKind::Call { name, with } => self.call(name, with.as_ref(), hints, id, path),
+            TaskKind::Process(process) => self.process(process, hints),
         }
     }
 

@@ -1,8 +1,13 @@
 //! The typed model of a document: what the standard's schema says, with the place of everything. It borrows the values that
 //! are data (templates, schemas) from the tree.
 
+pub(crate) mod authentication;
 pub(crate) mod call;
+pub(crate) mod endpoint;
+pub(crate) mod mcp;
+pub(crate) mod openapi;
 pub(crate) mod policy;
+pub(crate) mod process;
 pub(crate) mod reader;
 pub(crate) mod refuse;
 pub(crate) mod run;
@@ -10,7 +15,7 @@ pub(crate) mod task;
 
 use std::collections::BTreeMap;
 
-use call::Authentication;
+use authentication::Authentication;
 use policy::{ErrorModel, Flow, Retry, TimeoutRef, timeout};
 use reader::{Fields, Reader, Text};
 use task::{Task, tasks};

@@ -1,7 +1,10 @@
 //! Tasks.
 
 use super::call::Http;
+use super::mcp::Mcp;
+use super::openapi::OpenApi;
 use super::policy::{ErrorModel, ErrorRef, Flow, RetryRef, TimeoutRef, duration, error_fields};
+use super::process::Process;
 use super::reader::{Fields, Reader, Text};
 use crate::near::nearest;
 use crate::tree::{Kind, Span, Tree};
@@ -25,16 +28,29 @@ pub(crate) enum TaskKind<'t> {
     Set(&'t Tree),
     Switch(Vec<Case>),
     For(For<'t>),
-    Fork { branches: Vec<Task<'t>>, compete: bool },
-    Try { body: Vec<Task<'t>>, catch: Box<Catch<'t>> },
+    Fork {
+        branches: Vec<Task<'t>>,
+        compete: bool,
+    },
+    Try {
+        body: Vec<Task<'t>>,
+        catch: Box<Catch<'t>>,
+    },
     Raise(ErrorRef<'t>),
     Wait(&'t Tree),
-    Call { name: Text, with: Option<With<'t>> },
+    Call {
+        name: Text,
+        with: Option<With<'t>>,
+    },
+    /// `run: script` and `run: shell`.
+    Process(Box<Process<'t>>),
 }
 
 /// `with` of a call.
 pub(crate) enum With<'t> {
     Http(Box<Http<'t>>),
+    OpenApi(Box<OpenApi<'t>>),
+    Mcp(Box<Mcp<'t>>),
     Plain(&'t Tree),
 }
 
@@ -65,8 +81,6 @@ pub(crate) struct Catch<'t> {
 /// The keys that say what a task does.
 const KINDS: [&str; 12] =
     ["call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait"];
-/// Calls of the standard that cannot be used yet.
-const CALLS_LATER: [&str; 2] = ["openapi", "mcp"];
 /// Calls of ours that cannot be used yet.
 const OWN_CALLS_LATER: [&str; 4] = ["agent", "approve", "gate", "ladder"];
 
@@ -332,14 +346,15 @@ fn call<'t>(reader: &Reader<'_>, fields: &mut Fields<'t>, tree: &'t Tree) -> Kin
         reader.left_out(what, name.span, &name.at);
         return Kinds::Refused;
     }
-    if CALLS_LATER.contains(&&*name.text) || OWN_CALLS_LATER.contains(&&*name.text) {
+    if OWN_CALLS_LATER.contains(&&*name.text) {
         reader.unsupported(&format!("`call: {}`", name.text), name.span, &name.at);
         return Kinds::Refused;
     }
-    let with = if &*name.text == "http" {
-        fields.need("with").and_then(|t| Http::read(reader, t)).map(|h| With::Http(Box::new(h)))
-    } else {
-        fields.take("with").filter(|t| reader.object(t, "`with`").is_some()).map(With::Plain)
+    let with = match &*name.text {
+        "http" => fields.need("with").and_then(|t| Http::read(reader, t)).map(|h| With::Http(Box::new(h))),
+        "openapi" => fields.need("with").and_then(|t| OpenApi::read(reader, t)).map(|o| With::OpenApi(Box::new(o))),
+        "mcp" => fields.need("with").and_then(|t| Mcp::read(reader, t)).map(|m| With::Mcp(Box::new(m))),
+        _ => fields.take("with").filter(|t| reader.object(t, "`with`").is_some()).map(With::Plain),
     };
     Kinds::Read(Some(TaskKind::Call { name, with }))
 }
