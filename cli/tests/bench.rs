@@ -93,6 +93,17 @@ fn more_runs_than_slots_do_not_stall() {
     assert!(report["wall_s"].as_f64().unwrap() < 10.0, "{report}");
 }
 
+/// What a loop holds in Redis does not grow with what is behind it.
+#[test]
+fn loops() {
+    let line = bench(&["loops", "--iterations", "100000", "--items", "2000"]);
+    for part in ["/iterations", "/items"] {
+        let figure = |place: &str| line.pointer(&format!("{part}{place}")).unwrap().as_f64().unwrap();
+        assert!(figure("/late/redis_mb") < figure("/early/redis_mb") + 0.5, "{line}");
+        assert!(figure("/early/per_s") > 0.0 && figure("/late_against_early") > 0.0, "{line}");
+    }
+}
+
 #[test]
 fn latency() {
     let line = bench(&["latency", "--runs", "5", "--steps", "2", "--profile", "always"]);

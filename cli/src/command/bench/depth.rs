@@ -157,7 +157,7 @@ async fn watch(client: &Client, flow: &Flow, steps: u64, bar: &ProgressBar) -> R
 }
 
 /// When this many steps were done, in seconds since the first look; between two looks, evenly.
-fn at(seen: &[(Instant, u64)], steps: u64) -> Option<f64> {
+pub(super) fn at(seen: &[(Instant, u64)], steps: u64) -> Option<f64> {
     let (begun, _) = seen.first()?;
     let index = seen.iter().position(|(_, done)| *done >= steps)?;
     let (time, done) = seen[index];

@@ -103,6 +103,26 @@ impl Flow {
         Self::new(client, &format!("bench-long-{steps}"), vec![step(1, all)], Gives::Anything)
     }
 
+    /// A loop that only computes.
+    pub(crate) fn counting(client: &Client, iterations: usize) -> Result<Self, CliError> {
+        let add = json!({ "add": { "set": { "sum": "${ (.sum // 0) + $item }" } } });
+        let all = json!({ "for": { "in": format!("${{ [range({iterations})] }}") }, "do": [add] });
+        let sum = iterations as u64 * (iterations as u64).saturating_sub(1) / 2;
+        let name = format!("bench-counting-{iterations}");
+        Self::new(client, &name, vec![step(1, all)], Gives::This(json!({ "sum": sum })))
+    }
+
+    /// A no-op step for each item, so many at a time.
+    pub(crate) fn gathering(client: &Client, items: usize, concurrency: usize) -> Result<Self, CliError> {
+        let work = json!({ "call": "noop", "with": { "n": "${ $item }" } });
+        let all = json!({
+            "for": { "in": format!("${{ [range({items})] }}") }, "metadata": { "concurrency": concurrency },
+            "do": [{ "work": work }],
+        });
+        let name = format!("bench-gathering-{items}-{concurrency}");
+        Self::new(client, &name, vec![step(1, all)], Gives::Items(items))
+    }
+
     fn new(client: &Client, name: &str, tasks: Vec<Value>, gives: Gives) -> Result<Self, CliError> {
         let namespace = client.namespace().as_str();
         let document = json!({ "dsl": "1.0.3", "namespace": namespace, "name": name, "version": "1.0.0" });

@@ -11,6 +11,7 @@ mod kill;
 mod latency;
 mod line;
 mod load;
+mod loops;
 mod machinery;
 mod payload;
 mod report;
@@ -65,6 +66,8 @@ enum What {
     Scale(scale::ScaleArgs),
     /// Whether a step costs the same with many runs stored, and late in a long run
     Depth(depth::DepthArgs),
+    /// Whether a loop costs and holds the same at its end as at its beginning
+    Loops(loops::LoopsArgs),
     /// From the start of `stepmill dev` to the end of the first run
     Start(start::StartArgs),
     /// The servers alone, with the streams and settings of the product: two messages and one compare-and-set per step
@@ -101,6 +104,7 @@ async fn workload(context: &Context, what: What) -> Result<(), CliError> {
         What::Kill(args) => kill::run(context, &args).await,
         What::Scale(args) => scale::run(context, &args).await,
         What::Depth(args) => depth::run(context, &args).await,
+        What::Loops(args) => loops::run(context, &args).await,
         What::Start(args) => start::run(context, &args).await,
         What::Floor(args) => floor::run(context, &args, stepmill_floor::Variant::Product).await,
         What::FloorBare(args) => floor::run(context, &args, stepmill_floor::Variant::Bare).await,

@@ -53,7 +53,7 @@ pub(crate) struct Meter(pub(crate) Vec<(&'static str, u32)>);
 
 impl Meter {
     /// What they used so far.
-    fn read(&self) -> Uses {
+    pub(crate) fn read(&self) -> Uses {
         let mut uses = Uses::new();
         for (role, pid) in &self.0 {
             let used: Used = usage::of(*pid).unwrap_or_default();

@@ -70,6 +70,8 @@ struct Sizes {
     seconds: &'static str,
     stored: &'static str,
     long: &'static str,
+    iterations: &'static str,
+    items: &'static str,
 }
 
 const FULL: Sizes = Sizes {
@@ -84,6 +86,8 @@ const FULL: Sizes = Sizes {
     seconds: "8",
     stored: "1000,1000000",
     long: "100000",
+    iterations: "1000000",
+    items: "10000",
 };
 
 const QUICK: Sizes = Sizes {
@@ -98,6 +102,8 @@ const QUICK: Sizes = Sizes {
     seconds: "1",
     stored: "100,2000",
     long: "4000",
+    iterations: "100000",
+    items: "1000",
 };
 
 /// Everything, in the order in which it is run.
@@ -188,6 +194,13 @@ fn others(s: &Sizes) -> Vec<Entry> {
         entry("Cost per step with depth", &["depth"], &["--stored", s.stored, "--long", s.long])
             .figure(part("many runs stored against few", "/stored/1/against_first"))
             .figure(part("end of a long run against its beginning", "/long/late_against_early")),
+        entry(
+            "Cost per step with the length of a loop",
+            &["loops"],
+            &["--iterations", s.iterations, "--items", s.items],
+        )
+        .figure(part("a loop that computes: end against beginning", "/iterations/late_against_early"))
+        .figure(part("a step for each item, 100 at a time: end against beginning", "/items/late_against_early")),
     ]
 }
 
