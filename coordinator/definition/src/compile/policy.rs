@@ -18,8 +18,11 @@ use crate::schema::Schema;
 use crate::tree::Tree;
 
 /// Other prefixes under which the standard's error types are written; the standard was renamed.
-const OTHER_PREFIXES: [&str; 2] =
-    ["https://open-workflow-specification.org/spec/1.0.0/errors/", "https://serverlessworkflow.io/dsl/errors/types/"];
+const OTHER_PREFIXES: [&str; 3] = [
+    "https://open-workflow-specification.org/spec/1.0.0/errors/",
+    "https://open-workflow-specification.org/dsl/errors/types/",
+    "https://serverlessworkflow.io/dsl/errors/types/",
+];
 
 impl<'a, 't> Compiler<'a, 't> {
     pub(super) fn flow(&mut self, flow: &Flow<'t>) -> Option<DataFlow> {
