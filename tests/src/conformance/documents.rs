@@ -48,7 +48,7 @@ fn verdict(text: &str) -> Verdict {
     let Err(mistakes) = stepmill_definition::compile(text) else { return Verdict::Accepted };
     let errors = || mistakes.list().iter().filter(|m| m.severity == Severity::Error);
     if errors().all(|m| m.code == "unsupported") {
-        let feature = |text: &str| text.strip_prefix("not supported yet: ").unwrap_or(text).to_owned();
+        let feature = |text: &str| text.split_once(": ").map_or(text, |(_, feature)| feature).to_owned();
         return Verdict::Refused(errors().map(|m| feature(&m.message)).collect());
     }
     Verdict::Mistaken(errors().map(|m| format!("{} at {}: {}", m.code, m.path, m.message)).collect())
