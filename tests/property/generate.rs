@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::model::{Task, Then};
+use crate::model::{Rule, Task, Then};
 
 /// A workflow of a few tasks, nested up to three deep. Its steps are numbered.
 pub(crate) fn workflow() -> impl Strategy<Value = Vec<Task>> {
@@ -24,15 +24,34 @@ fn task() -> BoxedStrategy<Task> {
     leaf.prop_recursive(3, 24, 3, |inner| {
         prop_oneof![
             1 => list(inner.clone()).prop_map(Task::List),
-            3 => (0..4_u64, prop::option::of(1..4_u32), list(inner.clone()))
+            3 => (0..4_u64, prop::option::of((1..4_u32, rule())), list(inner.clone()))
                 .prop_map(|(items, width, body)| Task::For { items, width, body }),
-            3 => (any::<bool>(), prop::collection::vec(list(inner.clone()), 1..4))
-                .prop_map(|(compete, branches)| Task::Fork { compete, branches }),
+            3 => (rule(), prop::collection::vec(list(inner.clone()), 1..4)).prop_map(fork),
             4 => (list(inner.clone()), 1..4_u32, prop::option::of(Just(503_u16)), prop::option::of(list(inner)))
                 .prop_map(|(body, attempts, status, handler)| Task::Try { body, attempts, status, handler }),
         ]
     })
     .boxed()
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    prop_oneof![
+        4 => Just(Rule::All),
+        2 => Just(Rule::Settled),
+        1 => Just(Rule::First),
+        2 => Just(Rule::Compete),
+        2 => Just(Rule::Any),
+        2 => (1..4_u32).prop_map(Rule::Count),
+    ]
+}
+
+/// No fork waits for more branches than it has, and no loop competes by that name.
+fn fork((rule, branches): (Rule, Vec<Vec<Task>>)) -> Task {
+    let rule = match rule {
+        Rule::Count(n) => Rule::Count(n.min(u32::try_from(branches.len()).unwrap_or(n))),
+        rule => rule,
+    };
+    Task::Fork { rule, branches }
 }
 
 fn list(task: impl Strategy<Value = Task> + 'static) -> BoxedStrategy<Vec<Task>> {

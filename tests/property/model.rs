@@ -19,11 +19,28 @@ pub(crate) enum Task {
     /// A list of tasks.
     List(Vec<Task>),
     /// So many items; with a width, so many at a time.
-    For { items: u64, width: Option<u32>, body: Vec<Task> },
+    For { items: u64, width: Option<(u32, Rule)>, body: Vec<Task> },
     /// Branches.
-    Fork { compete: bool, branches: Vec<Vec<Task>> },
+    Fork { rule: Rule, branches: Vec<Vec<Task>> },
     /// Tries the body so many times, catches errors with this status (or all), and goes through the handler.
     Try { body: Vec<Task>, attempts: u32, status: Option<u16>, handler: Option<Vec<Task>> },
+}
+
+/// When branches side by side are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// All succeeded, or one failed.
+    All,
+    /// All ended.
+    Settled,
+    /// One ended.
+    First,
+    /// `fork.compete`, the same.
+    Compete,
+    /// One succeeded, or none can.
+    Any,
+    /// So many succeeded, or too few can.
+    Count(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,13 +172,13 @@ impl Model<'_> {
             Task::Step(number) => self.step(*number, at, pass, input, seq),
             Task::List(tasks) => self.list(tasks, at, pass, input, seq),
             Task::For { items, width: None, body } => self.one_by_one(*items, body, at, pass, input, seq),
-            Task::For { items, width: Some(width), body } => {
+            Task::For { items, width: Some((width, rule)), body } => {
                 let bodies: Vec<&[Task]> = (0..*items).map(|_| body.as_slice()).collect();
-                self.side_by_side(&bodies, *width as usize, true, false, at, pass, &input, seq)
+                self.side_by_side(&bodies, *width as usize, true, *rule, at, pass, &input, seq)
             }
-            Task::Fork { compete, branches } => {
+            Task::Fork { rule, branches } => {
                 let bodies: Vec<&[Task]> = branches.iter().map(Vec::as_slice).collect();
-                self.side_by_side(&bodies, bodies.len(), false, *compete, at, pass, &input, seq)
+                self.side_by_side(&bodies, bodies.len(), false, *rule, at, pass, &input, seq)
             }
             Task::Try { body, attempts, status, handler } => {
                 self.attempt(body, *attempts, *status, handler.as_deref(), at, pass, &input, seq)
@@ -202,48 +219,37 @@ impl Model<'_> {
         bodies: &[&[Task]],
         width: usize,
         counts: bool,
-        compete: bool,
+        rule: Rule,
         at: &[u64],
         pass: u32,
         input: &Value,
         seq: u64,
     ) -> Reached {
         let (first, mut used) = (self.asked.len(), pass);
-        let mut outputs = Vec::new();
-        let mut ends: Vec<u64> = Vec::new();
-        let mut decided: Option<(Flow, u64)> = None;
+        let mut ends: Vec<End> = Vec::new();
         for (index, body) in bodies.iter().enumerate() {
             // A branch starts when fewer than `width` of those before it are under way.
-            let mut sorted = ends.clone();
+            let mut sorted: Vec<u64> = ends.iter().map(|end| end.when).collect();
             sorted.sort_unstable();
             let Some(start) = index.checked_sub(width).map_or(Some(seq), |n| sorted.get(n).copied()) else { break };
-            if decided.as_ref().is_some_and(|(_, when)| start >= *when) {
+            if decision(rule, bodies.len(), &ends).is_some_and(|(_, when)| start >= when) {
                 break;
             }
             let inside = if counts { [at, &[index as u64]].concat() } else { at.to_vec() };
             let (flow, when, passes) = self.list(body, &inside, pass, input.clone(), start);
             used = used.max(passes);
-            let decides = match &flow {
-                Flow::Waits => false,
-                Flow::Done(output) => {
-                    outputs.push(output.clone());
-                    ends.push(when);
-                    compete
-                }
-                Flow::Ended(_) | Flow::Failed { .. } => true,
-            };
-            if decides && decided.as_ref().is_none_or(|(_, before)| when < *before) {
-                decided = Some((flow, when));
+            if flow != Flow::Waits {
+                ends.push(End { when, index, flow });
             }
         }
-        if let Some((flow, when)) = decided {
+        if let Some((flow, when)) = decision(rule, bodies.len(), &ends) {
             self.cancel(first, when);
             return (flow, when, used);
         }
-        if outputs.len() < bodies.len() {
+        if ends.len() < bodies.len() {
             return (Flow::Waits, seq, used);
         }
-        (Flow::Done(Value::Array(outputs)), ends.into_iter().max().unwrap_or(seq), used)
+        (all_ended(rule, &mut ends), ends.iter().map(|end| end.when).max().unwrap_or(seq), used)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one place where everything about a try is said")]
@@ -276,5 +282,64 @@ impl Model<'_> {
             return (flow, when, used.max(passes));
         }
         (Flow::Waits, seq, used)
+    }
+}
+
+/// How a branch ended, and when.
+struct End {
+    when: u64,
+    index: usize,
+    flow: Flow,
+}
+
+/// What decides about branches before all of them have ended: looked for in the order of their ends.
+fn decision(rule: Rule, branches: usize, ends: &[End]) -> Option<(Flow, u64)> {
+    let mut order: Vec<&End> = ends.iter().collect();
+    order.sort_by_key(|end| (end.when, end.index));
+    let (mut failed, mut outputs) = (0, BTreeMap::new());
+    for end in order {
+        let decides = match (&end.flow, rule) {
+            (Flow::Ended(_), _) => true,
+            (Flow::Failed { .. }, Rule::All | Rule::First | Rule::Compete) => true,
+            (Flow::Failed { .. }, Rule::Any | Rule::Count(_)) => {
+                failed += 1;
+                let needed = if let Rule::Count(n) = rule { n as usize } else { 1 };
+                branches < failed + needed
+            }
+            (Flow::Done(_), Rule::First | Rule::Compete | Rule::Any) => true,
+            (Flow::Done(output), Rule::Count(n)) => {
+                outputs.insert(end.index, output.clone());
+                if outputs.len() == n as usize {
+                    return Some((Flow::Done(outputs.into_values().collect()), end.when));
+                }
+                false
+            }
+            (Flow::Failed { .. }, Rule::Settled) | (Flow::Done(_), Rule::All | Rule::Settled) | (Flow::Waits, _) => {
+                false
+            }
+        };
+        if decides {
+            return Some((end.flow.clone(), end.when));
+        }
+    }
+    None
+}
+
+/// What branches give that have all ended with nothing decided on the way.
+fn all_ended(rule: Rule, ends: &mut [End]) -> Flow {
+    ends.sort_by_key(|end| end.index);
+    let output = |end: &End| if let Flow::Done(output) = &end.flow { output.clone() } else { Value::Null };
+    match rule {
+        Rule::All => Flow::Done(ends.iter().map(output).collect()),
+        Rule::Settled => {
+            let error = |end: &End| match &end.flow {
+                Flow::Failed { status, .. } => Some(json!({ "index": end.index, "status": status })),
+                _ => None,
+            };
+            let errors: Vec<Value> = ends.iter().filter_map(error).collect();
+            Flow::Done(json!({ "outputs": ends.iter().map(output).collect::<Vec<_>>(), "errors": errors }))
+        }
+        // Fewer branches than must succeed.
+        Rule::First | Rule::Compete | Rule::Any | Rule::Count(_) => Flow::Failed { status: 500, terminal: false },
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{Task, Then};
+use crate::model::{Rule, Task, Then};
 
 /// The definition as JSON text.
 pub(crate) fn definition(tasks: &[Task]) -> String {
@@ -57,16 +57,23 @@ fn task(task: &Task, loops: &[String]) -> Value {
             let inside = [loops, std::slice::from_ref(&index)].concat();
             let items: Vec<Value> = (0..*items).map(|n| json!({ "item": n })).collect();
             let mut written = json!({ "for": { "in": items, "at": index }, "do": list(body, &inside) });
-            if let Some(width) = width {
+            if let Some((width, rule)) = width {
                 written["metadata"] = json!({ "concurrency": width });
+                join(*rule, &mut written);
             }
             written
         }
-        Task::Fork { compete, branches } => {
+        Task::Fork { rule, branches } => {
             let branches = branches.iter().enumerate().map(|(n, tasks)| {
                 Value::Object(Map::from_iter([(format!("b{n}"), json!({ "do": list(tasks, loops) }))]))
             });
-            json!({ "fork": { "compete": compete, "branches": branches.collect::<Vec<_>>() } })
+            let compete = *rule == Rule::Compete;
+            let branches = branches.collect::<Vec<_>>();
+            let mut written = json!({ "fork": { "compete": compete, "branches": branches }, "metadata": {} });
+            if !compete {
+                join(*rule, &mut written);
+            }
+            written
         }
         Task::Try { body, attempts, status, handler } => {
             let mut catch = Map::new();
@@ -83,5 +90,19 @@ fn task(task: &Task, loops: &[String]) -> Value {
             }
             json!({ "try": list(body, loops), "catch": catch })
         }
+    }
+}
+
+/// Writes when branches are done. Of an error only its status is told, which is all that the model knows of it.
+fn join(rule: Rule, task: &mut Value) {
+    task["metadata"]["join"] = match rule {
+        Rule::All | Rule::Settled => json!("all"),
+        Rule::First | Rule::Compete => json!("first"),
+        Rule::Any => json!("any"),
+        Rule::Count(n) => json!({ "count": n }),
+    };
+    if rule == Rule::Settled {
+        task["metadata"]["onFailure"] = json!("continue");
+        task["output"] = json!({ "as": "${ .errors |= map({index, status: .error.status}) }" });
     }
 }

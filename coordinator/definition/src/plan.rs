@@ -129,16 +129,17 @@ pub enum NodeKind {
         while_: Option<Expression>,
         /// `metadata.concurrency`: how many iterations at a time; none means one after the other.
         concurrency: Option<u32>,
+        /// When concurrent iterations are done.
+        join: Join,
         /// The list to run (kind [`NodeKind::Do`]).
         body: NodeId,
     },
-    /// `fork`: runs all branches at once on the task's input. The output is the array of theirs in order, or with
-    /// `compete` the output of the first that ends (the others are cancelled).
+    /// `fork`: runs all branches at once on the task's input.
     Fork {
         /// The branches (any kind of node).
         branches: Vec<NodeId>,
-        /// `fork.compete`.
-        compete: bool,
+        /// When they are done. `fork.compete` is [`Join::First`].
+        join: Join,
     },
     /// `try`.
     Try {
@@ -182,6 +183,35 @@ pub struct Call {
     /// Set when this call is the only task of its `try`, the `try`'s retry has no expression and no filter that needs one:
     /// the worker may then have a failed attempt redelivered by the broker under this policy.
     pub broker_retry: Option<stepmill_protocol::RetryPolicy>,
+}
+
+/// `metadata.join` and `metadata.onFailure`: when branches side by side are done, what they give, and what becomes of an
+/// error. Those that are still under way then are cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// When all have succeeded. The output is the array of theirs in order; the first error is the task's.
+    All,
+    /// When all have ended, well or not. The output is an object: `outputs` is the array of theirs, null where one failed, and
+    /// `errors` says which those are and why.
+    Settled,
+    /// When one has ended. Its output or error is the task's.
+    First,
+    /// When one has succeeded. Its output is the task's; the error is the last one's when all have failed.
+    Any,
+    /// When so many have succeeded. The output is the array of theirs in order; the error is that which left too few.
+    Count(u32),
+}
+
+impl Join {
+    /// How many branches must succeed, where not all have to.
+    #[must_use]
+    pub const fn needs(self) -> Option<u64> {
+        match self {
+            Self::All | Self::Settled => None,
+            Self::First | Self::Any => Some(1),
+            Self::Count(n) => Some(n as u64),
+        }
+    }
 }
 
 /// One case of a `switch`.

@@ -1,5 +1,6 @@
 //! What a run is made of while it lives: frames, the tokens that are about to enter a node, timers. Only data.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -94,26 +95,46 @@ pub(crate) struct Join {
     pub(crate) live: u32,
     /// What the finished ones gave, as far as it is in none of the blocks.
     pub(crate) outputs: Loose,
-    /// Bytes of all outputs.
+    /// Bytes of all outputs, and of the errors.
     pub(crate) bytes: u64,
     /// What the first ones gave.
     #[serde(default)]
     pub(crate) blocks: Blocks,
+    /// Branches that failed without failing the task.
+    #[serde(default)]
+    pub(crate) failed: u64,
+    /// Their errors, where the task's output tells them.
+    #[serde(default)]
+    pub(crate) errors: BTreeMap<u64, Held>,
 }
 
 impl Join {
     /// Of so many branches, none of which has begun.
     pub(crate) fn of(count: u64) -> Self {
-        Self { next: 0, count, live: 0, outputs: Loose::default(), bytes: 0, blocks: Blocks::default() }
+        Self {
+            next: 0,
+            count,
+            live: 0,
+            outputs: Loose::default(),
+            bytes: 0,
+            blocks: Blocks::default(),
+            failed: 0,
+            errors: BTreeMap::new(),
+        }
     }
 
     fn each_held(&mut self) -> impl Iterator<Item = &mut Held> {
-        self.outputs.each_held().chain(self.blocks.each_held())
+        self.outputs.each_held().chain(self.blocks.each_held()).chain(self.errors.values_mut())
+    }
+
+    /// Branches that have given something.
+    pub(crate) fn gave(&self) -> u64 {
+        self.blocks.covered() + self.outputs.len() as u64
     }
 
     /// Values in it.
     pub(crate) fn gathered(&self) -> usize {
-        self.outputs.len() + self.blocks.len()
+        self.outputs.len() + self.blocks.len() + self.errors.len()
     }
 }
 

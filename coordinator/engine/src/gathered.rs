@@ -62,7 +62,7 @@ impl Blocks {
     }
 
     /// Outputs in all of them: the number of the first branch that is not in one.
-    fn covered(&self) -> u64 {
+    pub(crate) fn covered(&self) -> u64 {
         self.0.iter().map(|block| block.count).sum()
     }
 

@@ -26,11 +26,11 @@ pub(super) struct Hints {
 }
 
 /// The keys of `metadata` that mean something here, later issues included.
-const HINTS: [&str; 6] = ["pool", "priority", "concurrency", "cache", "compensate", "budget"];
+const HINTS: [&str; 8] = ["pool", "priority", "concurrency", "cache", "compensate", "budget", "join", "onFailure"];
 
 impl<'a, 't> Compiler<'a, 't> {
     /// Reads the hints of a task; keys of other people are left alone.
-    pub(super) fn hints(&mut self, task: &Task<'t>, is_call: bool, is_for: bool) -> Option<Hints> {
+    pub(super) fn hints(&mut self, task: &Task<'t>, is_call: bool, is_for: bool, is_fork: bool) -> Option<Hints> {
         let mut hints = Hints::default();
         let Some(Tree { kind: Kind::Map(entries), .. }) = task.metadata else { return Some(hints) };
         let mut fine = true;
@@ -49,8 +49,14 @@ impl<'a, 't> Compiler<'a, 't> {
                     hints.concurrency = self.concurrency(tree);
                     fine &= hints.concurrency.is_some();
                 }
-                "pool" | "priority" | "concurrency" => {
-                    let owner = if &*entry.key == "concurrency" { "for" } else { "call" };
+                // read by `join`, with the branches at hand
+                "join" | "onFailure" if is_for || is_fork => {}
+                "pool" | "priority" | "concurrency" | "join" | "onFailure" => {
+                    let owner = match &*entry.key {
+                        "concurrency" => "for",
+                        "join" | "onFailure" => "fork",
+                        _ => "call",
+                    };
                     let message = format!("`{}` has no effect here", entry.key);
                     let help = format!("put it on a task with `{owner}`");
                     self.reader.warn("no-effect", entry.key_span, &tree.at, message, help);

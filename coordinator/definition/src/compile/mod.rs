@@ -3,6 +3,7 @@
 mod call;
 mod check;
 mod flow;
+mod join;
 mod node;
 mod outside;
 mod policy;

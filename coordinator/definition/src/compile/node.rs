@@ -28,7 +28,8 @@ impl<'a, 't> Compiler<'a, 't> {
         let then = self.next(task.then.as_ref(), targets);
         let is_call = matches!(task.kind, Some(TaskKind::Call { .. } | TaskKind::Process(_)));
         let is_for = matches!(task.kind, Some(TaskKind::For(_)));
-        let hints = self.hints(task, is_call, is_for);
+        let is_fork = matches!(task.kind, Some(TaskKind::Fork { .. }));
+        let hints = self.hints(task, is_call, is_for, is_fork);
         let kind = task.kind.as_ref().and_then(|kind| {
             let hints = hints.unwrap_or_default();
             self.deeper(&task.name.at, task.name.span, |c| c.kind(task, kind, hints, id, path, targets))
@@ -85,7 +86,8 @@ impl<'a, 't> Compiler<'a, 't> {
                         Some(branch_id)
                     })
                     .collect();
-                Some(NodeKind::Fork { branches: ids.into_iter().collect::<Option<_>>()?, compete: *compete })
+                let join = self.join_of_fork(task.metadata, *compete, branches.len());
+                Some(NodeKind::Fork { branches: ids.into_iter().collect::<Option<_>>()?, join: join? })
             }
             TaskKind::Try { body, catch } => {
                 let name = &*task.name.text;
@@ -113,6 +115,7 @@ impl<'a, 't> Compiler<'a, 't> {
         let each: Arc<str> = model.each.as_ref().map_or_else(|| Arc::from("item"), shared);
         let at: Arc<str> = model.at.as_ref().map_or_else(|| Arc::from("index"), shared);
         let items = model.items.and_then(|t| self.template(t, true));
+        let join = self.join_of_for(task.metadata, hints.concurrency);
         let (while_, body) = self.with_variables(&[Arc::clone(&each), Arc::clone(&at)], |c| {
             let while_ = model.while_.as_ref().map(|t| c.bare(t));
             let name = &*task.name.text;
@@ -125,6 +128,7 @@ impl<'a, 't> Compiler<'a, 't> {
             items: items?,
             while_: all(while_)?,
             concurrency: hints.concurrency,
+            join: join?,
             body: body?,
         })
     }

@@ -14,19 +14,22 @@ impl Walk<'_> {
 
     /// What is at this place failed.
     pub(crate) fn fail_at(&mut self, place: Place, mut fault: Fault) {
-        let mut above = place.parent;
-        while let Some(id) = above {
+        let mut below = place;
+        while let Some(id) = below.parent {
             let Some(frame) = self.live.frames.get(&id) else { break };
             match &frame.state {
                 State::Try(_) => match self.catch(id, fault) {
                     Some(still) => fault = still,
                     None => return,
                 },
-                // The siblings are cancelled.
-                State::Gather(..) | State::Fork(_) => self.prune(id),
+                State::Gather(..) | State::Fork(_) => match self.branch_failed(id, below.slot, fault) {
+                    Some(still) => fault = still,
+                    None => return,
+                },
                 State::List | State::Scope | State::Loop(_) | State::Wait(_) | State::Call(_) => {}
             }
-            above = self.close(id).and_then(|frame| frame.place.parent);
+            let Some(frame) = self.close(id) else { break };
+            below = frame.place;
         }
         self.fault_run(fault.problem);
     }

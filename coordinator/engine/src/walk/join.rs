@@ -1,11 +1,12 @@
 //! Branches side by side, of a `fork` and of a concurrent `for`: started one by one as far as there is room, gathered in
-//! order.
+//! order until as many have ended as the task's rule wants.
 
 use std::sync::Arc;
 
-use serde_json::Value;
-use stepmill_definition::plan::{NodeId, NodeKind};
+use serde_json::{Value, json};
+use stepmill_definition::plan::{Join as Rule, NodeId, NodeKind};
 use stepmill_protocol::limit;
+use stepmill_protocol::problem::Standard;
 
 use super::Walk;
 use super::frames::Opening;
@@ -82,29 +83,115 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// The rule of the task that a frame is of.
+    fn rule(&self, id: FrameId) -> Rule {
+        match self.live.frames.get(&id).and_then(|f| self.plan.get(f.node)).map(|node| &node.kind) {
+            Some(NodeKind::Fork { join, .. } | NodeKind::For { join, .. }) => *join,
+            Some(
+                NodeKind::Do { .. }
+                | NodeKind::Set { .. }
+                | NodeKind::Switch { .. }
+                | NodeKind::Try { .. }
+                | NodeKind::Raise { .. }
+                | NodeKind::Wait { .. }
+                | NodeKind::Scope { .. }
+                | NodeKind::Call(_),
+            )
+            | None => Rule::All,
+        }
+    }
+
     /// A branch is done.
     pub(super) fn gather(&mut self, id: FrameId, slot: u64, output: Held) {
-        self.live.branches = self.live.branches.saturating_sub(1);
-        let node = self.live.frames.get(&id).and_then(|f| self.plan.get(f.node));
+        self.branch_ended();
+        let rule = self.rule(id);
         let Some(join) = self.join(id) else { return };
         join.live = join.live.saturating_sub(1);
-        if let Some(NodeKind::Fork { compete: true, .. }) = node.map(|n| &n.kind) {
+        if let Rule::First | Rule::Any = rule {
             self.prune(id);
             return self.leave(id, output);
         }
         join.bytes = join.bytes.saturating_add(output.bytes());
-        let (bytes, more) = (join.bytes, join.next < join.count || join.live == 0);
         self.keep_output(id, slot, output);
-        let room = if bytes > limit::VALUE_BYTES_MAX as u64 {
-            let max = limit::VALUE_BYTES_MAX;
-            Err(Fault::limit(format!("the branches' outputs are larger than {max} bytes together (VALUE_BYTES_MAX)")))
-        } else {
-            self.room()
+        let enough = self.join(id).is_some_and(|join| matches!(rule, Rule::Count(n) if join.gave() >= u64::from(n)));
+        let ended = match self.room_for_kept(id) {
+            Ok(()) if enough => {
+                self.prune(id);
+                self.leave_join(id)
+            }
+            Ok(()) => {
+                self.fill_again(id);
+                Ok(())
+            }
+            Err(fault) => Err(fault),
         };
-        if let Err(fault) = room {
+        if let Err(fault) = ended {
             self.prune(id);
-            return self.fail(id, fault);
+            self.fail(id, fault);
         }
+    }
+
+    /// A branch failed; nothing is under way in it. Gives the error back when it is the task's own: its siblings are
+    /// cancelled then.
+    pub(super) fn branch_failed(&mut self, id: FrameId, slot: u64, fault: Fault) -> Option<Fault> {
+        let rule = self.rule(id);
+        match rule {
+            Rule::All | Rule::First => {}
+            Rule::Settled => {
+                self.branch_ended();
+                return self.keep_error(id, slot, &fault).err().map(|fault| {
+                    self.prune(id);
+                    self.at_frame(id, fault)
+                });
+            }
+            Rule::Any | Rule::Count(_) => {
+                let join = self.join(id)?;
+                let may_succeed = join.count.saturating_sub(join.failed).saturating_sub(1);
+                if rule.needs().is_none_or(|needed| may_succeed >= needed) {
+                    join.failed = join.failed.saturating_add(1);
+                    join.live = join.live.saturating_sub(1);
+                    self.branch_ended();
+                    self.fill_again(id);
+                    return None;
+                }
+            }
+        }
+        self.prune(id);
+        Some(fault)
+    }
+
+    fn keep_error(&mut self, id: FrameId, slot: u64, fault: &Fault) -> Result<(), Fault> {
+        let (error, nothing) = (self.hold_problem(&fault.problem), self.values.keep(Arc::new(Value::Null)));
+        let Some(join) = self.join(id) else { return Ok(()) };
+        join.live = join.live.saturating_sub(1);
+        join.failed = join.failed.saturating_add(1);
+        join.bytes = join.bytes.saturating_add(error.bytes()).saturating_add(nothing.bytes());
+        join.errors.insert(slot, error);
+        self.live.gathered = self.live.gathered.saturating_add(1);
+        self.keep_output(id, slot, nothing);
+        self.room_for_kept(id)?;
+        self.fill_again(id);
+        Ok(())
+    }
+
+    fn branch_ended(&mut self) {
+        self.live.branches = self.live.branches.saturating_sub(1);
+    }
+
+    /// Whether what ended branches gave is still within the limits.
+    fn room_for_kept(&mut self, id: FrameId) -> Result<(), Fault> {
+        if self.join(id).is_some_and(|join| join.bytes > limit::VALUE_BYTES_MAX as u64) {
+            let max = limit::VALUE_BYTES_MAX;
+            let detail = format!("the branches' outputs are larger than {max} bytes together (VALUE_BYTES_MAX)");
+            return Err(Fault::limit(detail));
+        }
+        self.room()
+    }
+
+    /// Starts what may be started now that a branch has ended.
+    fn fill_again(&mut self, id: FrameId) {
+        let Some(join) = self.join(id) else { return };
+        let more = join.next < join.count || join.live == 0;
         // While the branches are still being started one by one, that goes on by itself.
         if more && !self.live.ready.iter().any(|r| matches!(r, Ready::Fill(frame) if *frame == id)) {
             self.live.ready.push_front(Ready::Fill(id));
@@ -123,11 +210,24 @@ impl Walk<'_> {
         self.live.gathered = (self.live.gathered + join.gathered()).saturating_sub(before);
     }
 
-    /// All branches are done.
+    /// The branches are done, as far as they are wanted.
     fn leave_join(&mut self, id: FrameId) -> Result<(), Fault> {
+        let rule = self.rule(id);
         let Some(join) = self.join(id) else { return Ok(()) };
-        let outputs = join.blocks.all(&join.outputs);
-        let output = self.values.make(Arc::new(Value::Array(outputs)))?;
+        let (count, succeeded) = (join.count, join.gave());
+        if let Some(needed) = rule.needs().filter(|needed| succeeded < *needed) {
+            let detail = format!("the join needs {needed} branches that succeed; {succeeded} of {count} did");
+            return Err(Fault::standard(Standard::Runtime, detail));
+        }
+        let outputs = Value::Array(join.blocks.all(&join.outputs));
+        let output = match rule {
+            Rule::Settled => {
+                let error = |(slot, held): (&u64, &Held)| json!({ "index": slot, "error": held.value().as_ref() });
+                json!({ "outputs": outputs, "errors": join.errors.iter().map(error).collect::<Vec<_>>() })
+            }
+            Rule::All | Rule::First | Rule::Any | Rule::Count(_) => outputs,
+        };
+        let output = self.values.make(Arc::new(output))?;
         self.leave(id, output);
         Ok(())
     }
