@@ -49,7 +49,7 @@ fn rule() -> impl Strategy<Value = Rule> {
 fn fork((rule, branches): (Rule, Vec<Vec<Task>>)) -> Task {
     let rule = match rule {
         Rule::Count(n) => Rule::Count(n.min(u32::try_from(branches.len()).unwrap_or(n))),
-        rule => rule,
+        Rule::All | Rule::Settled | Rule::First | Rule::Compete | Rule::Any => rule,
     };
     Task::Fork { rule, branches }
 }

@@ -334,7 +334,7 @@ fn all_ended(rule: Rule, ends: &mut [End]) -> Flow {
         Rule::Settled => {
             let error = |end: &End| match &end.flow {
                 Flow::Failed { status, .. } => Some(json!({ "index": end.index, "status": status })),
-                _ => None,
+                Flow::Done(_) | Flow::Ended(_) | Flow::Waits => None,
             };
             let errors: Vec<Value> = ends.iter().filter_map(error).collect();
             Flow::Done(json!({ "outputs": ends.iter().map(output).collect::<Vec<_>>(), "errors": errors }))
