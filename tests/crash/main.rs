@@ -9,6 +9,7 @@
 )]
 
 mod check;
+mod constructs;
 mod embedded;
 mod load;
 mod rounds;
