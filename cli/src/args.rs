@@ -12,6 +12,8 @@ Examples:
   stepmill demo                                  the support-ticket workflow, nothing else needed
   stepmill dev                                   a durable system in ./.stepmill
   stepmill validate flow.yaml                    check a definition, see every mistake
+  stepmill check flow.yaml                       look closer: what never runs or never ends
+  stepmill graph flow.yaml > flow.svg            draw it
   stepmill define flow.yaml                      register it
   stepmill submit flow --input '{\"n\":1}' --wait  run it and print the output
   stepmill watch RUN                             follow a run step by step
@@ -92,6 +94,10 @@ pub(crate) enum Command {
     Define(command::define::DefineArgs),
     /// Check definitions without a server
     Validate(command::validate::ValidateArgs),
+    /// Find in definitions what will not work as meant, and what a run can cost
+    Check(command::check::CheckArgs),
+    /// Draw a definition, and a run on it
+    Graph(command::graph::GraphArgs),
     /// Start a run
     Submit(command::submit::SubmitArgs),
     /// Show a run
@@ -116,11 +122,12 @@ impl Command {
     /// The settings that were given as flags of the command.
     pub(crate) fn flags(&self, flags: &mut Flags) {
         match self {
-            Self::Demo(_) | Self::Validate(_) | Self::Bench(_) | Self::Completions(_) => {}
+            Self::Demo(_) | Self::Validate(_) | Self::Check(_) | Self::Bench(_) | Self::Completions(_) => {}
             Self::Dev(a) => a.flags(flags),
             Self::Coordinator(a) => a.flags(flags),
             Self::Worker(a) => a.flags(flags),
             Self::Define(a) => a.reach.note(flags),
+            Self::Graph(a) => a.reach.note(flags),
             Self::Submit(a) => a.reach.note(flags),
             Self::Get(a) => a.reach.note(flags),
             Self::List(a) => a.reach.note(flags),

@@ -6,6 +6,7 @@ mod assemble;
 mod command;
 mod config;
 mod connect;
+mod definitions;
 mod error;
 mod follow;
 mod local;

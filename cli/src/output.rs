@@ -18,6 +18,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether machines read the answer.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Whether to draw progress: for people who look at a terminal only.
     pub(crate) fn draws(self) -> bool {
         !self.json && std::io::stderr().is_terminal()

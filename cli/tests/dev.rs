@@ -108,6 +108,13 @@ fn use_it(dir: &Path, reach: &[&str]) -> String {
 
     json(&call(&["define", "slow.yaml"]));
     let slow = json(&call(&["submit", "slow"]))["run"].as_str().unwrap().to_owned();
+    let drawn = json(&call(&["graph", "slow.yaml", "--format", "mermaid", "--run", &slow]));
+    let picture = drawn["picture"].as_str().unwrap();
+    assert!(picture.contains(&format!("run {slow}: running")) && picture.contains("class n1 waiting"), "{picture}");
+    let drawn = json(&call(&["graph", "greet.yaml", "--format", "mermaid", "--run", &id]));
+    assert!(drawn["picture"].as_str().unwrap().contains("class n1,n2 done"), "{drawn}");
+    let other = call(&["graph", "greet.yaml", "--run", &slow]);
+    assert_eq!(other.status.code(), Some(2), "{}", stderr(&other));
     json(&call(&["signal", &slow, "news", "--data", "1"]));
     let cancelled = json(&call(&["cancel", &slow, "--reason", "a test"]));
     assert_eq!(cancelled["applied"], true, "{cancelled}");

@@ -8,7 +8,7 @@ use common::{run, stderr, stdout};
 #[test]
 fn help_of_every_command() {
     let dir = tempfile::tempdir().unwrap();
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 20] = [
         &[],
         &["demo"],
         &["dev"],
@@ -16,6 +16,8 @@ fn help_of_every_command() {
         &["worker"],
         &["define"],
         &["validate"],
+        &["check"],
+        &["graph"],
         &["submit"],
         &["get"],
         &["list"],

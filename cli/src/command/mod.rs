@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod cancel;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config_check;
 pub(crate) mod coordinator;
@@ -9,6 +10,7 @@ pub(crate) mod define;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod get;
+pub(crate) mod graph;
 pub(crate) mod list;
 pub(crate) mod signal;
 pub(crate) mod submit;
@@ -43,6 +45,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Worker(args) => worker::run(context, args).await,
         Command::Define(args) => define::run(context, args).await,
         Command::Validate(args) => validate::run(context, &args),
+        Command::Check(args) => check::run(context, &args),
+        Command::Graph(args) => graph::run(context, args).await,
         Command::Submit(args) => submit::run(context, args).await,
         Command::Get(args) => get::run(context, args).await,
         Command::List(args) => list::run(context, args).await,

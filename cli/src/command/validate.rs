@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, NamedSource, Report, SourceCode};
 use serde_json::{Value, json};
-use stepmill_definition::{Compiled, Mistakes, compile};
+use stepmill_definition::{Compiled, Mistakes, Severity, compile};
 
 use super::Context;
-use crate::error::{CliError, FAILED, read_file};
+use crate::definitions;
+use crate::error::{CliError, FAILED};
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
   stepmill validate flow.yaml
+  stepmill validate flows/                   every definition in a folder and its folders
   stepmill validate flows/*.yaml --json
 
 The exit code is 1 when a file has a mistake. Warnings change nothing.";
@@ -20,17 +22,16 @@ The exit code is 1 when a file has a mistake. Warnings change nothing.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ValidateArgs {
-    /// Definitions, YAML or JSON
-    #[arg(required = true, value_name = "FILE")]
+    /// Definitions, YAML or JSON, or folders with some
+    #[arg(required = true, value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
 }
 
 pub(crate) fn run(context: &Context, args: &ValidateArgs) -> Result<(), CliError> {
     let mut answers = Vec::new();
     let mut wrong = 0;
-    for file in &args.files {
-        let source = read_file(file)?;
-        let name = file.display().to_string();
+    for definition in definitions::read(context.out, &args.files)? {
+        let (name, source) = (definition.name(), definition.source);
         match compile(&source) {
             Ok(compiled) => answers.push(accepted(context.out, &name, &source, compiled)?),
             Err(mistakes) => {
@@ -68,21 +69,25 @@ fn accepted(out: Output, name: &str, source: &str, compiled: Compiled) -> Result
 
 /// A file with mistakes, as people see it: a heading, then each mistake over the source.
 #[derive(Debug)]
-struct Wrong {
+pub(crate) struct Wrong {
     source: NamedSource<String>,
     mistakes: Mistakes,
 }
 
 impl Wrong {
-    fn new(name: &str, source: &str, mistakes: Mistakes) -> Self {
+    pub(crate) fn new(name: &str, source: &str, mistakes: Mistakes) -> Self {
         Self { source: NamedSource::new(name, source.to_owned()), mistakes }
     }
 }
 
 impl std::fmt::Display for Wrong {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = self.mistakes.list().len();
-        write!(f, "{} has {count} mistake{}", self.source.name(), if count == 1 { "" } else { "s" })
+        let count = |grade| self.mistakes.list().iter().filter(|m| m.severity == grade).count();
+        let parts = [(count(Severity::Error), "mistake"), (count(Severity::Warning), "warning")]
+            .into_iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, word)| format!("{n} {word}{}", if n == 1 { "" } else { "s" }));
+        write!(f, "{} has {}", self.source.name(), parts.collect::<Vec<_>>().join(" and "))
     }
 }
 

@@ -1,8 +1,10 @@
 //! The language: from the text of an Open Workflow DSL 1.0 document to a plan. Pure: no clock, no randomness, no I/O.
 
+pub mod check;
 mod compile;
 pub mod duration;
 pub mod expression;
+pub mod graph;
 pub mod mistake;
 mod model;
 mod near;
@@ -14,3 +16,13 @@ mod tree;
 
 pub use compile::{Compiled, compile, digest};
 pub use mistake::{Mistake, Mistakes, Severity, Shown};
+
+/// Whether a text is meant to be a definition: a document that has a `document`, or one that cannot be read but begins a line
+/// with it.
+#[must_use]
+pub fn looks_like_definition(source: &str) -> bool {
+    match tree::parse(source).0 {
+        Some(root) => root.get("document").is_some(),
+        None => source.lines().any(|l| l.starts_with("document:") || l.trim_start().starts_with("\"document\"")),
+    }
+}

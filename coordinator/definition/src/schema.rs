@@ -9,6 +9,7 @@ const MESSAGES_MAX: usize = 10;
 #[derive(Debug)]
 pub struct Schema {
     validator: jsonschema::Validator,
+    document: Value,
 }
 
 impl Schema {
@@ -19,7 +20,13 @@ impl Schema {
     pub fn compile(schema: &Value) -> Result<Self, String> {
         let options = jsonschema::options().with_retriever(Nothing);
         let validator = options.build(schema).map_err(|e| format!("{e}"))?;
-        Ok(Self { validator })
+        Ok(Self { validator, document: schema.clone() })
+    }
+
+    /// The schema as it was written.
+    #[must_use]
+    pub const fn document(&self) -> &Value {
+        &self.document
     }
 
     /// Checks a value.

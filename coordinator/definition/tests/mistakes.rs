@@ -124,6 +124,32 @@ fn twenty_kinds_of_broken_input() {
     }
 }
 
+#[test]
+fn only_kinds_that_can_be_used_are_offered() {
+    let mistakes = |body: &str| compile(&format!("{HEAD}do:\n  - step: {body}\n")).unwrap_err();
+    let offered = mistakes("{ then: end }").list()[0].help.clone();
+    let bodies = [
+        ("emit", "{ event: { with: { source: 'https://e.com', type: t } } }"),
+        ("listen", "{ to: { one: { with: { type: t } } } }"),
+        ("run", "{ shell: { command: ls } }"),
+    ];
+    // the others: no kind is right with a number, but only those that cannot be used are called unsupported
+    let others = ["call", "do", "for", "fork", "raise", "set", "switch", "try", "wait"].map(|kind| (kind, "1"));
+    for (kind, body) in bodies.into_iter().chain(others) {
+        let source = format!("{HEAD}do:\n  - step: {{ {kind}: {body} }}\n");
+        let refused = compile(&source).is_err_and(|m| m.list().iter().any(|m| m.code == "unsupported"));
+        let is_offered = offered.split([' ', ',']).any(|word| word == kind);
+        assert_eq!(is_offered, !refused, "`{kind}`: see KINDS_LATER; offered are: {offered}");
+    }
+    // nor are keys of the top level
+    let help = compile(&format!("{HEAD}do: []\nsomething: 1\n")).unwrap_err().list()[0].help.clone();
+    for key in help.rsplit(": ").next().unwrap().split(", ") {
+        let source = format!("{HEAD}{key}: 1\n");
+        let refused = compile(&source).unwrap_err().list().iter().any(|m| m.code == "unsupported");
+        assert!(!refused, "`{key}` is offered and refused");
+    }
+}
+
 mod any_text {
     use proptest::prelude::*;
 

@@ -34,7 +34,17 @@ enum Program {
         filter: jaq_core::Filter<Lang>,
         /// The variables that it uses, in the order in which it wants them.
         vars: Vec<Arc<str>>,
+        reads_input: bool,
     },
+}
+
+/// What the value of an expression depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// Its input, or at least it cannot be told that it does not.
+    pub input: bool,
+    /// Variables, by name without `$`.
+    pub variables: Vec<Arc<str>>,
 }
 
 impl std::fmt::Debug for Expression {
@@ -106,7 +116,7 @@ impl Expression {
     fn build(text: &str, known: &[&str], own: bool) -> Result<Program, ExpressionMistake> {
         let arena = syntax::Arena::default();
         let mut term = syntax::parse(text)?;
-        let used = syntax::names(&mut term).vars;
+        let syntax::Names { vars: used, input: reads_input, .. } = syntax::names(&mut term);
         let is_known = |name: &str| known.iter().any(|k| Some(*k) == name.strip_prefix('$'));
         let vars: Vec<String> = used.into_iter().filter(|name| is_known(name)).collect();
         let bare = |name: &String| Arc::<str>::from(name.trim_start_matches('$'));
@@ -121,7 +131,7 @@ impl Expression {
             }
             None => {
                 let filter = syntax::link(text, term, &arena, &vars, known, own)?;
-                Program::Filter { filter, vars: vars.iter().map(bare).collect() }
+                Program::Filter { filter, vars: vars.iter().map(bare).collect(), reads_input }
             }
         })
     }
@@ -133,7 +143,7 @@ impl Expression {
         let vars: Vec<String> = known.iter().map(|k| format!("${k}")).collect();
         let filter = syntax::link(text, syntax::parse(text)?, &arena, &vars, known, false)?;
         let vars = known.iter().map(|k| Arc::from(*k)).collect();
-        Ok(Self { source: text.into(), program: Arc::new(Program::Filter { filter, vars }) })
+        Ok(Self { source: text.into(), program: Arc::new(Program::Filter { filter, vars, reads_input: true }) })
     }
 
     #[cfg(test)]
@@ -158,11 +168,30 @@ impl Expression {
         Ok(!matches!(value, Value::Null | Value::Bool(false)))
     }
 
+    /// What its value depends on.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        match &*self.program {
+            Program::Plain(plain) => plain.reads(),
+            Program::Filter { vars, reads_input, .. } => Reads { input: *reads_input, variables: vars.clone() },
+        }
+    }
+
+    /// Its value, where it is the same whatever happens.
+    #[must_use]
+    pub fn constant(&self) -> Option<Value> {
+        let reads = self.reads();
+        if reads.input || !reads.variables.is_empty() {
+            return None;
+        }
+        self.evaluate(&Value::Null, &Variables::default()).ok()
+    }
+
     fn first(&self, input: &Value, vars: &Variables) -> Result<Option<Value>, ExpressionError> {
         let failed = |reason| ExpressionError::Failed { source_text: self.shown(), reason };
         let (filter, names) = match &*self.program {
             Program::Plain(plain) => return plain.evaluate(input, vars).map(Some).map_err(failed),
-            Program::Filter { filter, vars } => (filter, vars),
+            Program::Filter { filter, vars, .. } => (filter, vars),
         };
         let outcome = meter::metered(|| {
             let values: Vec<value::Val> =

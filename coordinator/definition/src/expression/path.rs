@@ -8,7 +8,7 @@ use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::path::{Opt, Part};
 use serde_json::Value;
 
-use super::Variables;
+use super::{Reads, Variables};
 
 /// An expression that needs no interpreter.
 #[derive(Debug)]
@@ -67,6 +67,15 @@ impl Plain {
             | Term::TryCatch(..)
             | Term::IfThenElse(..)
             | Term::Def(..) => None,
+        }
+    }
+
+    /// What its value depends on.
+    pub(super) fn reads(&self) -> Reads {
+        match self {
+            Self::Const(_) => Reads { input: false, variables: Vec::new() },
+            Self::Path { root: Root::Input, .. } => Reads { input: true, variables: Vec::new() },
+            Self::Path { root: Root::Variable(name), .. } => Reads { input: false, variables: vec![Arc::clone(name)] },
         }
     }
 

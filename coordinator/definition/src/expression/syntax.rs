@@ -36,6 +36,8 @@ pub struct ExpressionMistake {
 pub(super) struct Names {
     pub(super) calls: BTreeSet<String>,
     pub(super) vars: BTreeSet<String>,
+    /// Whether it may look at its input; true for what is not known.
+    pub(super) input: bool,
 }
 
 /// Parses an expression.
@@ -242,7 +244,10 @@ pub(super) fn names(term: &mut Term<&str>) -> Names {
 
 fn collect(term: &mut Term<&str>, found: &mut Names) {
     match term {
-        Term::Call(name, _) | Term::Str(Some(name), _) => drop(found.calls.insert((*name).to_owned())),
+        Term::Call(name, _) | Term::Str(Some(name), _) => {
+            found.input |= !["null", "true", "false"].contains(name);
+            found.calls.insert((*name).to_owned());
+        }
         Term::Var(name) => drop(found.vars.insert((*name).to_owned())),
         Term::Obj(entries) => {
             // `{$x}` is short for `{x: $x}`
@@ -252,9 +257,8 @@ fn collect(term: &mut Term<&str>, found: &mut Names) {
                 }
             }
         }
-        Term::Id
-        | Term::Recurse
-        | Term::Num(_)
+        Term::Id | Term::Recurse => found.input = true,
+        Term::Num(_)
         | Term::Str(None, _)
         | Term::Arr(_)
         | Term::Neg(_)

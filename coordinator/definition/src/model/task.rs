@@ -81,6 +81,8 @@ pub(crate) struct Catch<'t> {
 /// The keys that say what a task does.
 const KINDS: [&str; 12] =
     ["call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait"];
+/// Those of them that cannot be used yet: they are not offered to anybody.
+pub(crate) const KINDS_LATER: [&str; 2] = ["emit", "listen"];
 /// Calls of ours that cannot be used yet.
 const OWN_CALLS_LATER: [&str; 4] = ["agent", "approve", "gate", "ladder"];
 
@@ -164,7 +166,8 @@ fn which(reader: &Reader<'_>, fields: &Fields<'_>, name: &Text) -> Option<(&'sta
                 }
                 None => {
                     let message = format!("task `{}` does not say what to do", name.text);
-                    let help = format!("give it one of {}", KINDS.join(", "));
+                    let usable: Vec<&str> = KINDS.into_iter().filter(|k| !KINDS_LATER.contains(k)).collect();
+                    let help = format!("give it one of {}", usable.join(", "));
                     reader.error("no-kind", name.span, &name.at, message, help);
                 }
             }
