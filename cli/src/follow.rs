@@ -13,8 +13,9 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::render;
 
-/// How long one look waits for something new.
-const LOOK: Millis = Millis(10_000);
+/// How long one look waits for something new. A look at a coordinator that dies meanwhile is not answered: the next one comes this
+/// much later.
+const LOOK: Millis = Millis(2_000);
 /// How long a system may be unreachable before we give up.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(300);

@@ -41,7 +41,10 @@ use crate::output::Output;
 #[doc(hidden)]
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error),
+    };
     let out = Output::new(cli.global.json);
     match start(cli, out) {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,6 +53,21 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.code())
         }
     }
+}
+
+/// Help, the version, or a command line that is wrong: said by clap to people, as an object to machines.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    let wrong = error.use_stderr();
+    if wrong && std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.render().to_string();
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let help: Vec<&str> = lines.map(str::trim).collect();
+        Output::new(true).error(&CliError::usage(message, help.join("; ")));
+    } else if error.print().is_err() {
+        return ExitCode::from(error::FAILED);
+    }
+    ExitCode::from(if wrong { error::USAGE } else { 0 })
 }
 
 /// One thread is a scheduler of another kind: it takes tasks in the order in which they became ready, so that a connection writes

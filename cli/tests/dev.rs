@@ -121,6 +121,10 @@ fn use_it(dir: &Path, reach: &[&str]) -> String {
     let followed = run(dir, &[&["watch", &slow], reach].concat());
     assert_eq!(followed.status.code(), Some(1), "a cancelled run is no success");
     assert!(stdout(&followed).contains("cancel: a test"), "{}", stdout(&followed));
+    let late = call(&["signal", &slow, "news"]);
+    assert_eq!(late.status.code(), Some(1), "nobody will ever take it");
+    let told: Value = serde_json::from_str(&stdout(&late)).unwrap();
+    assert_eq!(told["applied"], false, "{told}");
 
     let missing = call(&["get", "00000000-0000-7000-8000-000000000000"]);
     assert_eq!(missing.status.code(), Some(1));

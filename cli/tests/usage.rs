@@ -59,6 +59,17 @@ fn wrong_arguments_exit_with_two() {
 }
 
 #[test]
+fn wrong_arguments_are_told_to_machines_as_an_object() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [&["get", "not-a-run", "--json"][..], &["--json", "submi"], &["list", "--json", "--stat", "x"]] {
+        let output = run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let told: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
+        assert!(told["error"].is_object(), "{told}");
+    }
+}
+
+#[test]
 fn an_absent_system_is_explained() {
     let dir = tempfile::tempdir().unwrap();
     // A port that was just free: nobody listens.

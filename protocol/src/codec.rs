@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, thiserror::Error)]
 #[error("{what} cannot be {act} as {format}: {reason}")]
 pub struct CodecError {
-    /// The type.
+    /// The type's name, without where it is defined.
     pub what: &'static str,
     /// `read` or `written`.
     pub act: &'static str,
@@ -86,5 +86,7 @@ pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 }
 
 fn err<T>(act: &'static str, format: &'static str, reason: &dyn std::fmt::Display) -> CodecError {
-    CodecError { what: std::any::type_name::<T>(), act, format, reason: reason.to_string() }
+    let full = std::any::type_name::<T>();
+    let what = full.split('<').next().and_then(|name| name.rsplit("::").next()).unwrap_or(full);
+    CodecError { what, act, format, reason: reason.to_string() }
 }

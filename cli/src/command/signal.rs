@@ -8,7 +8,7 @@ use super::cancel::show;
 use super::submit::read_value;
 use crate::args::Reach;
 use crate::connect;
-use crate::error::CliError;
+use crate::error::{CliError, FAILED};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +35,9 @@ pub(crate) struct SignalArgs {
 pub(crate) async fn run(context: &Context, args: SignalArgs) -> Result<(), CliError> {
     let data = read_value("--data", &args.data)?;
     let request = SignalRequest { run: args.run, name: args.name, data, id: args.id };
-    let answer = connect::client(context.settings()).await?.signal(&request).await?;
-    show(context.out, &answer, "has the signal")
+    let client = connect::client(context.settings()).await?;
+    let answer = client.signal(&request).await?;
+    show(context.out, &answer, "has the signal")?;
+    // A signal that was there before is no failure, one that nobody will ever take is.
+    if answer.applied || !client.get(args.run).await?.state.is_final() { Ok(()) } else { Err(CliError::silent(FAILED)) }
 }

@@ -86,7 +86,10 @@ fn reply<T: Serialize>(content: ContentType, value: T) -> Result<Vec<u8>, Proble
 }
 
 fn bad_body(e: CodecError) -> Problem {
-    Problem::standard(Standard::Validation, format!("the request's body is not as expected: {e}"))
+    Problem::standard(
+        Standard::Validation,
+        format!("the request's body is not as expected ({}): {}", e.format, e.reason),
+    )
 }
 
 pub(crate) fn not_found(run: RunId) -> Problem {
