@@ -65,7 +65,8 @@ async fn take(shared: Arc<Shared>, jobs: Arc<dyn Jobs>, job: Job) {
 
 async fn start(shared: &Shared, job: &Job) -> Result<(), Problem> {
     let input = job.input.clone().map_err(|reason| Problem::standard(Standard::Validation, reason))?;
-    let new = NewRun { workflow: job.workflow.clone(), version: None, input, key: job.key.clone() };
+    let new =
+        NewRun { workflow: job.workflow.clone(), version: None, input, key: job.key.clone(), run: None, parent: None };
     start_run(shared, &job.namespace, new).await.map(|_| ())
 }
 

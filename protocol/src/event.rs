@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{Digest, Namespace, PoolName, RunId, TimerId, WorkflowName};
+use crate::action::{Acted, ChildEnd};
+use crate::id::{CommandId, Digest, Namespace, PoolName, RunId, StepPath, TimerId, WorkflowName};
 use crate::problem::Problem;
-use crate::report::Report;
+use crate::report::{Report, Usage};
 use crate::task::Task;
 
 /// One record of the log. Its time is the log's own time of storing it.
@@ -55,7 +56,26 @@ pub enum Event {
     /// The sweeper found that the message of this dispatch is gone from its stream though nothing was reported.
     TaskLost {
         /// The dispatch.
-        id: crate::id::CommandId,
+        id: CommandId,
+    },
+    /// The owner has carried out what the run asked of the system, or has given it up.
+    Acted {
+        /// The dispatch.
+        id: CommandId,
+        /// What became of it.
+        outcome: Acted,
+    },
+    /// A run that this one has started and waits for has ended.
+    ChildEnded {
+        /// The dispatch that started it.
+        id: CommandId,
+        /// Which run.
+        child: RunId,
+        /// How it ended.
+        end: ChildEnd,
+        /// What its steps used up.
+        #[serde(default)]
+        usage: Usage,
     },
     /// The owner could not fold an event of this run and put it aside.
     Park {
@@ -86,6 +106,8 @@ impl Event {
             Self::Cancel { .. } => "cancel",
             Self::Resume { .. } => "resume",
             Self::TaskLost { .. } => "task_lost",
+            Self::Acted { .. } => "acted",
+            Self::ChildEnded { .. } => "child_ended",
             Self::Park { .. } => "park",
             Self::Snapshot { .. } => "snapshot",
         }
@@ -109,6 +131,22 @@ pub struct Submitted {
     /// The submitter's idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The run that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+/// Who asked for a run: a step of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The dispatch of that step; says which run.
+    pub id: CommandId,
+    /// The step's place.
+    pub path: StepPath,
+    /// How many runs are above: 1 where the parent was started by nobody's step.
+    pub depth: u32,
+    /// Whether the step waits for the end.
+    pub waits: bool,
 }
 
 /// A task or an event that was given up.

@@ -100,6 +100,23 @@ name_type!(
     /// What kind of step a task asks for: `http`, `llm` or the name under which a worker registered a handler.
     StepKind, "step kind");
 
+impl PoolName {
+    /// The pool of what the system does itself: no worker serves it, no definition may name it.
+    pub const SYSTEM: &'static str = "system";
+
+    /// The pool of what the system does itself.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Self::SYSTEM.into())
+    }
+
+    /// Whether it is the pool of what the system does itself.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.as_str() == Self::SYSTEM
+    }
+}
+
 /// The version of a definition: a semantic version as text, for instance `1.0.3`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -132,6 +149,13 @@ impl RunId {
     pub fn derived(namespace: &Namespace, workflow: &WorkflowName, key: &str) -> Self {
         let name = format!("{namespace}/{workflow}/{key}");
         Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()))
+    }
+
+    /// The id of the run that a step starts: the same for every dispatch of one visit and pass, so that it starts once.
+    #[must_use]
+    pub fn child(id: &CommandId, path: &StepPath) -> Self {
+        let name = format!("child/{}/{}", id.idempotency_key(path), id.pass);
+        Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()))
     }
 
     /// The partition that owns this run when the installation has `partitions` of them (at least 1).

@@ -1,6 +1,7 @@
 //! The contract between coordinators, workers and clients: identifiers, messages, limits and the ports that
 //! adapters implement. Pure: no clock, no randomness, no I/O. Everything that crosses a process border is here.
 
+pub mod action;
 pub mod api;
 pub mod ask;
 pub mod client;
@@ -15,9 +16,10 @@ pub mod retry;
 pub mod task;
 pub mod time;
 
+pub use action::{Acted, ChildEnd, StartRun, SystemAction};
 pub use ask::{AskAnswer, AskRequest, MayRun};
 pub use client::Client;
-pub use event::{DeadLetter, Event, LogRecord, Submitted};
+pub use event::{DeadLetter, Event, LogRecord, Parent, Submitted};
 pub use id::{
     AttemptNo, CommandId, Digest, Namespace, PartitionNo, Pass, PoolName, Priority, RunId, StepKind, StepPath,
     TaskToken, TimerId, ValueId, Version, Visit, WorkflowName,

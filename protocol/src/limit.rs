@@ -30,6 +30,8 @@ pub const FOR_ITEMS_MAX: usize = 1_000_000;
 pub const NODES_PER_FOLD_MAX: u32 = 1_000;
 /// Signals kept for a run that does not wait for them yet.
 pub const SIGNALS_BUFFERED_MAX: usize = 1_000;
+/// Runs that may stand above one another, each started by a step of the one above it.
+pub const RUN_DEPTH_MAX: u32 = 32;
 /// Attempts of one step, where a retry policy sets no lower limit.
 pub const ATTEMPTS_MAX: u32 = 1_000;
 /// Deliveries of one task message before it goes to the dead letters.

@@ -10,3 +10,5 @@ mod queue;
 mod redis;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod system;

@@ -29,6 +29,7 @@ fn submitted(plan: &Plan, input: Value) -> Event {
         input,
         secret: vec![1; 32],
         key: None,
+        parent: None,
     })
 }
 

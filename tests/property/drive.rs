@@ -132,6 +132,7 @@ impl Pair {
             input: input.clone(),
             secret: vec![5; 16],
             key: None,
+            parent: None,
         });
         let mut pair = Self {
             plan,

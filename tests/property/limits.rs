@@ -28,6 +28,7 @@ fn submit(plan: &Plan, input: Value) -> Outcome {
         input,
         secret: vec![1; 32],
         key: None,
+        parent: None,
     });
     turns(plan, advance(plan, RUN, None, Timestamp(1), &event))
 }

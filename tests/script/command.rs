@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 use stepmill_protocol::{
-    AttemptNo, CommandId, Event, Millis, Pass, Problem, Report, ReportOutcome, StepPath, TaskToken, TimerId, Timestamp,
-    Usage, ValueId, Visit,
+    Acted, AttemptNo, ChildEnd, CommandId, Event, Millis, Parent, Pass, Problem, Report, ReportOutcome, StepPath,
+    TaskToken, TimerId, Timestamp, Usage, ValueId, Visit,
 };
 
-use crate::world::{RUN, World};
+use crate::world::{PARENT, RUN, World};
 
 /// Carries out one block and gives the answer.
 pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
@@ -21,7 +21,30 @@ pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
     let args = Args::read(rest);
     match verb {
         "define" => world.define(&block[1..].join("\n")),
-        "submit" => world.submit(args.get("key"), args.json("input").unwrap_or_default(), args.has("other-secret")),
+        "submit" => {
+            let input = args.json("input").unwrap_or_default();
+            world.submit(args.get("key"), input, args.has("other-secret"), parent(&args))
+        }
+        "started" => {
+            let id = command_id(world, args.plain(0));
+            world.event(Event::Acted { id, outcome: Acted::Started { child: world.child(&id) } })
+        }
+        "acted" => {
+            let id = command_id(world, args.plain(0));
+            let output = args.json("output").unwrap_or_default();
+            world.event(Event::Acted { id, outcome: Acted::Done { output } })
+        }
+        "not-acted" => {
+            let id = command_id(world, args.plain(0));
+            let (problem, retryable) = (scripted(&args), !args.has("terminal"));
+            world.event(Event::Acted { id, outcome: Acted::Failed { problem, retryable } })
+        }
+        "child-completed" => {
+            let end = ChildEnd::Completed { output: args.json("output").unwrap_or_default() };
+            child_ended(world, &args, end)
+        }
+        "child-faulted" => child_ended(world, &args, ChildEnd::Faulted { problem: scripted(&args) }),
+        "child-cancelled" => child_ended(world, &args, ChildEnd::Cancelled { problem: scripted(&args) }),
         "done" => {
             let output = args.json("output").unwrap_or_default();
             let report = report(world, &args, ReportOutcome::Succeeded { output });
@@ -75,16 +98,33 @@ fn report(world: &World, args: &Args<'_>, outcome: ReportOutcome) -> Report {
     }
 }
 
-fn failure(args: &Args<'_>) -> ReportOutcome {
+/// `child-of=<depth>`, with `unawaited`.
+fn parent(args: &Args<'_>) -> Option<Parent> {
+    let depth = args.get("child-of")?.parse().unwrap();
+    let id = CommandId { run: PARENT, visit: Visit(1), pass: Pass(0), dispatch: 1 };
+    Some(Parent { id, path: StepPath("/do/0/child".into()), depth, waits: !args.has("unawaited") })
+}
+
+fn child_ended(world: &mut World, args: &Args<'_>, end: ChildEnd) -> String {
+    let id = command_id(world, args.plain(0));
+    let child = if args.has("stranger") { PARENT } else { world.child(&id) };
+    let usage = Usage { model_calls: 1, tokens_in: 7, tokens_out: 1 };
+    world.event(Event::ChildEnded { id, child, end, usage })
+}
+
+fn scripted(args: &Args<'_>) -> Problem {
     let status: u16 = args.plain(1).parse().expect("a status");
     let kind = match args.get("type") {
         Some(kind) => kind.to_owned(),
         None => "https://example.com/errors/scripted".into(),
     };
-    let problem = Problem { kind, status, title: "Scripted".into(), detail: None, instance: None, extra: None };
+    Problem { kind, status, title: "Scripted".into(), detail: None, instance: None, extra: None }
+}
+
+fn failure(args: &Args<'_>) -> ReportOutcome {
     let duration = |name| args.get(name).map(|text| Millis(millis(text)));
     ReportOutcome::Failed {
-        problem,
+        problem: scripted(args),
         retryable: !args.has("terminal"),
         retry_after: duration("after"),
         redeliver_after: duration("redeliver"),

@@ -6,7 +6,10 @@ use serde_json::Value;
 use stepmill_definition::plan::Plan;
 use stepmill_engine::{Command, Outcome};
 use stepmill_protocol::api::{Folded, RunState, RunView};
-use stepmill_protocol::{CommandId, PartitionNo, Payload, PoolName, Priority, Problem, Task, Timestamp};
+use stepmill_protocol::{
+    ChildEnd, CommandId, Event, PartitionNo, Payload, PoolName, Priority, Problem, RunId, StartRun, SystemAction, Task,
+    Timestamp,
+};
 
 use crate::world::World;
 
@@ -25,6 +28,13 @@ pub(crate) fn outcome(world: &mut World, plan: &Plan, outcome: &Outcome) -> Stri
         let line = match command {
             Command::Dispatch { id, pool, priority } => {
                 let run = outcome.run.as_ref().expect("a dispatch is of a run");
+                if pool.is_system() {
+                    let action = run.action(plan, *id).expect("a dispatch of the system has an action");
+                    assert_eq!(run.task(plan, *id, PartitionNo(3)), None);
+                    lines.push(format!("act {} {}", name(world, id), act(world, &action)));
+                    continue;
+                }
+                assert_eq!(run.action(plan, *id), None);
                 let task = run.task(plan, *id, PartitionNo(3)).expect("a dispatch has a task");
                 world.learn(*id, task.token);
                 format!("dispatch {} {}", name(world, id), body(&task, pool, *priority))
@@ -93,6 +103,42 @@ fn body(task: &Task, pool: &PoolName, priority: Priority) -> String {
         None => write!(text, " input={input}").unwrap(),
     }
     text
+}
+
+fn act(world: &mut World, action: &SystemAction) -> String {
+    match action {
+        SystemAction::Start(start) => {
+            world.started(start.parent.id, start.run);
+            self::start(start)
+        }
+        SystemAction::Tell { run, event } => format!("tell {} {}", short(*run), told(event)),
+        SystemAction::Cancel { run, start, .. } => {
+            let first = start.as_ref().map(|s| format!(" after {}", self::start(s))).unwrap_or_default();
+            format!("cancel {}{first}", short(*run))
+        }
+    }
+}
+
+fn start(start: &StartRun) -> String {
+    let StartRun { run, workflow, version, input, parent, .. } = start;
+    let version = version.as_ref().map(|v| format!(" version={v}")).unwrap_or_default();
+    let waits = if parent.waits { "" } else { " unawaited" };
+    format!("start {} {workflow}{version} depth={}{waits} input={}", short(*run), parent.depth, json(input))
+}
+
+fn told(event: &Event) -> String {
+    let Event::ChildEnded { end, usage, .. } = event else { return event.name().into() };
+    let end = match end {
+        ChildEnd::Completed { output } => format!("completed {}", json(output)),
+        ChildEnd::Faulted { problem: p } => problem("faulted", p),
+        ChildEnd::Cancelled { problem: p } => problem("cancelled", p),
+    };
+    format!("{end} tokens={}", usage.tokens_in)
+}
+
+/// The first digits of a run's id.
+pub(crate) fn short(run: RunId) -> String {
+    run.to_string().chars().take(8).collect()
 }
 
 fn end(view: &RunView) -> String {

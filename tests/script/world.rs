@@ -7,13 +7,16 @@ use serde_json::Value;
 use stepmill_definition::plan::Plan;
 use stepmill_engine::{Run, advance};
 use stepmill_protocol::{
-    AttemptNo, CommandId, Event, MayRun, PartitionNo, RunId, Submitted, TaskToken, Timestamp, ValueId, Visit,
+    AttemptNo, CommandId, Event, MayRun, Parent, PartitionNo, RunId, Submitted, TaskToken, Timestamp, ValueId, Visit,
 };
 
 use crate::show;
 
 /// The run of every script.
 pub(crate) const RUN: RunId = RunId(uuid::Uuid::from_u128(0x5eed));
+
+/// The run that asks for it, in scripts of children.
+pub(crate) const PARENT: RunId = RunId(uuid::Uuid::from_u128(0xa9e));
 
 #[derive(Default)]
 pub(crate) struct World {
@@ -24,6 +27,8 @@ pub(crate) struct World {
     /// Visits inside of blocks that retry, in the order in which they were first seen: `~1`, `~2` …
     pub(crate) derived: Vec<Visit>,
     tokens: BTreeMap<CommandId, TaskToken>,
+    /// Runs that steps have started.
+    children: BTreeMap<CommandId, RunId>,
 }
 
 impl World {
@@ -39,7 +44,13 @@ impl World {
         }
     }
 
-    pub(crate) fn submit(&mut self, key: Option<&str>, input: Value, other_secret: bool) -> String {
+    pub(crate) fn submit(
+        &mut self,
+        key: Option<&str>,
+        input: Value,
+        other_secret: bool,
+        parent: Option<Parent>,
+    ) -> String {
         let plan = self.plan.as_ref().expect("`define` comes first");
         let submitted = Submitted {
             namespace: plan.namespace.clone(),
@@ -48,6 +59,7 @@ impl World {
             input,
             secret: vec![if other_secret { 2 } else { 1 }; 32],
             key: key.map(str::to_owned),
+            parent,
         };
         self.event(Event::Submitted(submitted))
     }
@@ -105,6 +117,16 @@ impl World {
         assert_eq!(again.open_timers(), run.open_timers());
         assert_eq!(again.view(plan), run.view(plan));
         again
+    }
+
+    /// A step wants this run to start.
+    pub(crate) fn started(&mut self, id: CommandId, run: RunId) {
+        self.children.insert(id, run);
+    }
+
+    /// The run that a step has started.
+    pub(crate) fn child(&self, id: &CommandId) -> RunId {
+        self.children.get(id).copied().unwrap_or_else(|| panic!("{id} has started nothing"))
     }
 
     /// The token of a dispatch, once its task was seen.

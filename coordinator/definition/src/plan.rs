@@ -183,6 +183,24 @@ pub struct Call {
     /// Set when this call is the only task of its `try`, the `try`'s retry has no expression and no filter that needs one:
     /// the worker may then have a failed attempt redelivered by the broker under this policy.
     pub broker_retry: Option<stepmill_protocol::RetryPolicy>,
+    /// Set when no worker gets it: the system itself does this, and `pool` is [`PoolName::system`].
+    pub system: Option<SystemStep>,
+}
+
+/// What the system itself does for a step. Its input is the value of [`Call::with`].
+#[derive(Debug)]
+pub enum SystemStep {
+    /// `run: workflow`: starts a run of the same namespace.
+    Workflow {
+        /// Which workflow.
+        workflow: WorkflowName,
+        /// Which version; the newest one unless said.
+        version: Option<Version>,
+        /// Whether the step waits for its end; else its output is its input.
+        wait: bool,
+        /// Whether its output is the step's; else that is null.
+        give_output: bool,
+    },
 }
 
 /// `metadata.join` and `metadata.onFailure`: when branches side by side are done, what they give, and what becomes of an

@@ -6,7 +6,7 @@ use stepmill_protocol::{Event, Problem, RunId, Timestamp};
 
 use crate::command::Command;
 use crate::run::{Phase, Run};
-use crate::transition::{cancel, lost, park, report, rest, resume, signal, submit, timer};
+use crate::transition::{acted, cancel, child, lost, park, report, rest, resume, signal, submit, timer};
 use crate::walk::Walk;
 
 /// What a fold gives.
@@ -44,6 +44,8 @@ pub fn advance(plan: &Plan, id: RunId, run: Option<Run>, at: Timestamp, event: &
             | Event::TimerDue { .. }
             | Event::Resume { .. }
             | Event::TaskLost { .. }
+            | Event::Acted { .. }
+            | Event::ChildEnded { .. }
             | Event::Park { .. }
             | Event::Snapshot { .. } => Outcome::unchanged(None, ignored(format!("there is no run {id}"))),
         };
@@ -58,12 +60,17 @@ pub fn advance(plan: &Plan, id: RunId, run: Option<Run>, at: Timestamp, event: &
         let answer = submit::again(&run.head, submitted);
         return Outcome::unchanged(Some(run), answer);
     }
-    let Run { head, tally, values, phase, checked } = run;
+    if let Event::Acted { id, .. } = event
+        && let Some(settled) = run.end_errand(*id)
+    {
+        return Outcome { run: Some(run), commands: vec![settled], answer: Folded::Applied };
+    }
+    let Run { head, tally, values, errands, phase, checked } = run;
     match phase {
-        Phase::Live(live) => on_the_way(Walk::new(plan, at, head, tally, values, live), event),
+        Phase::Live(live) => on_the_way(Walk::new(plan, at, head, tally, values, errands, live), event),
         Phase::Parked(live, problem) => match event {
             Event::Cancel { reason } => {
-                let mut walk = Walk::new(plan, at, head, tally, values, live);
+                let mut walk = Walk::new(plan, at, head, tally, values, errands, live);
                 let answer = cancel::put_aside(&mut walk, reason);
                 walk.go(answer)
             }
@@ -73,17 +80,19 @@ pub fn advance(plan: &Plan, id: RunId, run: Option<Run>, at: Timestamp, event: &
             | Event::TimerDue { .. }
             | Event::Resume { .. }
             | Event::TaskLost { .. }
+            | Event::Acted { .. }
+            | Event::ChildEnded { .. }
             | Event::Park { .. }
             | Event::Snapshot { .. } => {
                 let answer = rest::parked(&head, event);
                 let phase = Phase::Parked(live, problem);
-                Outcome::unchanged(Some(Run { head, tally, values, phase, checked }), answer)
+                Outcome::unchanged(Some(Run { head, tally, values, errands, phase, checked }), answer)
             }
         },
         Phase::Ended(ended_at, end) => {
             let answer = rest::ended(&head, &end, event);
             let phase = Phase::Ended(ended_at, end);
-            Outcome::unchanged(Some(Run { head, tally, values, phase, checked }), answer)
+            Outcome::unchanged(Some(Run { head, tally, values, errands, phase, checked }), answer)
         }
     }
 }
@@ -98,6 +107,8 @@ fn on_the_way(mut walk: Walk<'_>, event: &Event) -> Outcome {
         Event::Cancel { reason } => cancel::fold(&mut walk, reason),
         Event::Resume { number } => resume::fold(&mut walk, *number),
         Event::TaskLost { id } => lost::fold(&mut walk, *id),
+        Event::Acted { id, outcome } => acted::fold(&mut walk, *id, outcome),
+        Event::ChildEnded { id, child, end, usage } => child::fold(&mut walk, *id, *child, end, *usage),
         Event::Park { reason } => return park::fold(walk, reason),
         Event::Snapshot { .. } => ignored("a snapshot is not an event of the run"),
     };

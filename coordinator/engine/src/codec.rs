@@ -9,6 +9,7 @@ use stepmill_protocol::ValueId;
 use stepmill_protocol::codec::CodecError;
 
 use crate::check::{Broken, NUMBER_MAX};
+use crate::errand::Errands;
 use crate::run::{End, Head, Phase, Run, Tally};
 use crate::values::{Held, Values};
 
@@ -39,7 +40,7 @@ impl From<Broken> for CorruptRun {
 }
 
 #[derive(Serialize)]
-struct Written<'a>(u16, &'a Head, &'a Tally, &'a Phase, u64, Vec<(ValueId, &'a Value)>);
+struct Written<'a>(u16, &'a Head, &'a Tally, &'a Phase, u64, Vec<(ValueId, &'a Value)>, &'a Errands);
 
 #[derive(Deserialize)]
 struct Read(
@@ -49,6 +50,7 @@ struct Read(
     Phase,
     u64,
     Vec<(ValueId, Value)>,
+    #[serde(default)] Errands,
 );
 
 impl Run {
@@ -58,7 +60,7 @@ impl Run {
     /// [`CodecError`] when the codec fails; not on any state that the engine makes.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let (next, inline) = self.values.inline();
-        let written = Written(SCHEMA, &self.head, &self.tally, &self.phase, next, inline);
+        let written = Written(SCHEMA, &self.head, &self.tally, &self.phase, next, inline, &self.errands);
         rmp_serde::to_vec(&written).map_err(|e| CodecError {
             what: "run",
             act: "written",
@@ -76,7 +78,7 @@ impl Run {
         if schema != SCHEMA {
             return Err(CorruptRun::Schema(schema));
         }
-        let Read(_, head, tally, mut phase, next, inline) =
+        let Read(_, head, tally, mut phase, next, inline, mut errands) =
             rmp_serde::from_slice(control).map_err(|e| CorruptRun::Bytes(e.to_string()))?;
         let ids = values.keys().chain(inline.iter().map(|(id, _)| id)).map(|id| id.0);
         if let Some(number) = ids.chain([next]).find(|n| *n > NUMBER_MAX) {
@@ -84,8 +86,10 @@ impl Run {
         }
         let mut values = Values::restore(next, values, inline);
         connect(&mut phase, &values).map_err(CorruptRun::Value)?;
+        let resolve = |held: &mut Held| values.resolve(held);
+        errands.values_mut().try_for_each(|e| e.each_held(resolve)).map_err(CorruptRun::Value)?;
         values.sweep_all();
-        let mut run = Self { head, tally, values, phase, checked: false };
+        let mut run = Self { head, tally, values, errands, phase, checked: false };
         match &mut run.phase {
             Phase::Live(live) | Phase::Parked(live, _) => {
                 live.check_shape()?;

@@ -181,6 +181,12 @@ pub(crate) struct Call {
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) pool: PoolName,
     pub(crate) priority: Priority,
+    /// The dispatch is settled and the step waits for the end of the run that it started.
+    #[serde(default)]
+    pub(crate) started: bool,
+    /// There is no such run any more, or never was; only while the step is being left.
+    #[serde(skip)]
+    pub(crate) ended: bool,
 }
 
 impl Call {

@@ -14,6 +14,7 @@
 //! | `transition/` | one kind of event per file |
 //! | `walk/` | one kind of node per file: entering, leaving, failing |
 //! | `frame`, `run`, `values` | the state |
+//! | `errand` | what outlives the step that wanted it, and the run |
 //! | `retry`, `visit`, `secret`, `scope`, `mention` | one rule each |
 //! | `codec`, `check` | the stored form, and what must be true of it |
 //! | `query`, `view` | what others may ask |
@@ -23,6 +24,7 @@ mod bin;
 mod check;
 mod codec;
 mod command;
+mod errand;
 mod fault;
 mod fingerprint;
 mod frame;

@@ -22,6 +22,9 @@ impl Run {
         }
         let node = plan.get(frame.node)?;
         let NodeKind::Call(step) = &node.kind else { return None };
+        if step.system.is_some() {
+            return None;
+        }
         let input = if call.with.bytes() <= limit::INLINE_BYTES_MAX as u64 {
             Payload::Inline(call.with.value().as_ref().clone())
         } else {
@@ -83,12 +86,22 @@ impl Run {
         }
     }
 
-    /// Every dispatch that is open: to be published, or published and not reported on.
+    /// Every dispatch that is open: to be published or carried out, or published and not reported on.
     #[must_use]
     pub fn open_dispatches(&self) -> Vec<(CommandId, PoolName, Priority)> {
+        let mut open = self.open_steps();
+        open.extend(self.open_errands().map(|id| (id, PoolName::system(), Priority::default())));
+        open
+    }
+
+    /// Those of steps that wait.
+    pub(crate) fn open_steps(&self) -> Vec<(CommandId, PoolName, Priority)> {
         let Phase::Live(live) = &self.phase else { return Vec::new() };
         let calls = live.calls.values().filter_map(|id| live.frames.get(id)).filter_map(call_of);
-        calls.map(|call| (call.id(self.head.id), call.pool.clone(), call.priority)).collect()
+        calls
+            .filter(|call| !call.started)
+            .map(|call| (call.id(self.head.id), call.pool.clone(), call.priority))
+            .collect()
     }
 
     /// Every timer that is armed.

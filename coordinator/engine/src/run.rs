@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use stepmill_protocol::api::RunState;
-use stepmill_protocol::{Digest, Namespace, Problem, RunId, TimerId, Timestamp, Usage, Version, Visit, WorkflowName};
+use stepmill_protocol::{
+    Digest, Namespace, Parent, Problem, RunId, TimerId, Timestamp, Usage, Version, Visit, WorkflowName,
+};
 
 use crate::bin::Bin;
+use crate::errand::Errands;
 use crate::frame::{Frame, FrameId, Ready, State, Timer};
 use crate::secret::RunSecret;
 use crate::values::{Held, ValueChanges, Values};
@@ -17,6 +20,8 @@ pub struct Run {
     pub(crate) head: Head,
     pub(crate) tally: Tally,
     pub(crate) values: Values,
+    /// What is still to be said to others.
+    pub(crate) errands: Errands,
     pub(crate) phase: Phase,
     /// Held against its plan since it was loaded; in memory only.
     pub(crate) checked: bool,
@@ -34,6 +39,9 @@ pub(crate) struct Head {
     pub(crate) submitted_at: Timestamp,
     pub(crate) secret: RunSecret,
     pub(crate) fingerprint: Bin<16>,
+    /// The step of another run that asked for this one.
+    #[serde(default)]
+    pub(crate) parent: Option<Parent>,
 }
 
 /// What is counted.

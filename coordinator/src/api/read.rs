@@ -200,6 +200,8 @@ fn entry(message: LogMessage) -> HistoryEntry {
                 | Event::Cancel { .. }
                 | Event::Resume { .. }
                 | Event::TaskLost { .. }
+                | Event::Acted { .. }
+                | Event::ChildEnded { .. }
                 | Event::Park { .. }) => {
                     let value = serde_json::to_value(&other).unwrap_or_default();
                     value.get(other.name()).cloned().unwrap_or(value)

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use stepmill_protocol::api::{Folded, SubmitRequest, SubmitResponse};
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Event, Namespace, Problem, RunId, Submitted, Version, WorkflowName, codec, limit};
+use stepmill_protocol::{Event, Namespace, Parent, Problem, RunId, Submitted, Version, WorkflowName, codec, limit};
 use uuid::Uuid;
 
 use super::append_and_wait;
@@ -15,6 +15,10 @@ pub(crate) struct NewRun {
     pub(crate) version: Option<Version>,
     pub(crate) input: Value,
     pub(crate) key: Option<String>,
+    /// Its id, where that is derived from something else than its key.
+    pub(crate) run: Option<RunId>,
+    /// The step of another run that asks for it.
+    pub(crate) parent: Option<Parent>,
 }
 
 pub(super) async fn submit(
@@ -23,19 +27,20 @@ pub(super) async fn submit(
     request: SubmitRequest,
 ) -> Result<SubmitResponse, Problem> {
     let SubmitRequest { workflow, version, input, key } = request;
-    start_run(shared, namespace, NewRun { workflow, version, input, key }).await
+    start_run(shared, namespace, NewRun { workflow, version, input, key, run: None, parent: None }).await
 }
 
 /// Starts a run; answers once it is committed.
 pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRun) -> Result<SubmitResponse, Problem> {
     check(&new)?;
-    let NewRun { workflow, version, input, key } = new;
+    let NewRun { workflow, version, input, key, run, parent } = new;
     let digest = super::define::find_digest(shared, namespace, &workflow, version.as_ref())
         .await?
         .ok_or_else(|| unknown_workflow(namespace, &workflow, version.as_ref()))?;
-    let run = match &key {
-        Some(key) => RunId::derived(namespace, &workflow, key),
-        None => RunId(Uuid::now_v7()),
+    let run = match (run, &key) {
+        (Some(run), _) => run,
+        (None, Some(key)) => RunId::derived(namespace, &workflow, key),
+        (None, None) => RunId(Uuid::now_v7()),
     };
     let event = Event::Submitted(Submitted {
         namespace: namespace.clone(),
@@ -44,6 +49,7 @@ pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRu
         input,
         secret: Uuid::new_v4().into_bytes().iter().chain(Uuid::new_v4().as_bytes()).copied().collect(),
         key,
+        parent,
     });
     match append_and_wait(shared, run, event).await? {
         Folded::Applied => Ok(SubmitResponse { run, created: true }),

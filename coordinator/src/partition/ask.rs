@@ -154,9 +154,10 @@ impl Owner {
     async fn watch(&mut self, run: RunId, watcher: Watcher) -> Result<(), OwnerError> {
         self.load(std::iter::once(run)).await?;
         let state = self.cache.get(&run).and_then(|c| c.run.as_ref()).map(|r| (r.rev(), r.state().is_final()));
-        if state.is_none_or(|(_, ended)| ended) {
+        if state.is_none() {
             self.cache.remove(&run);
         }
+        self.cache.remove_if_done(&run);
         let enough = match state {
             Some((rev, ended)) => ended || (!watcher.until_end && rev > watcher.rev),
             // A run that does not exist yet may be in the log already.
@@ -223,7 +224,7 @@ impl Owner {
                 Err(problem) => AskAnswer::Refused(problem),
             },
         };
-        self.cache.remove_if_ended(&id);
+        self.cache.remove_if_done(&id);
         Ok(answer)
     }
 }

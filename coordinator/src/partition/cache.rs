@@ -48,9 +48,9 @@ impl Cache {
         self.runs.get(id).is_some_and(|c| c.run.is_none() || c.plan.is_some())
     }
 
-    /// Lets a run go that has ended: what the store still holds of it is only read again if somebody asks.
-    pub(super) fn remove_if_ended(&mut self, id: &RunId) {
-        if self.runs.get(id).and_then(|c| c.run.as_ref()).is_some_and(|r| r.state().is_final()) {
+    /// Lets a run go for which nothing more has to be done: what the store still holds of it is only read again if somebody asks.
+    pub(super) fn remove_if_done(&mut self, id: &RunId) {
+        if self.runs.get(id).and_then(|c| c.run.as_ref()).is_some_and(stepmill_engine::Run::is_done) {
             self.runs.remove(id);
         }
     }

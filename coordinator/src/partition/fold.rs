@@ -37,7 +37,7 @@ impl Owner {
         }
         self.settle(work);
         for id in &touched {
-            self.cache.remove_if_ended(id);
+            self.cache.remove_if_done(id);
         }
         self.cache.trim();
         Ok(())
@@ -97,6 +97,8 @@ impl Owner {
             | Event::Cancel { .. }
             | Event::Resume { .. }
             | Event::TaskLost { .. }
+            | Event::Acted { .. }
+            | Event::ChildEnded { .. }
             | Event::Park { .. }
             | Event::Snapshot { .. } => None,
         };
@@ -240,7 +242,7 @@ impl Owner {
                 submitted_at: run.submitted_at(),
             },
             state_before,
-            expire_ms: run.state().is_final().then_some(retention),
+            expire_ms: run.is_done().then_some(retention),
         }))
     }
 }

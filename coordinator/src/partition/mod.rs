@@ -10,12 +10,14 @@
 //! | `settle` | what happens after the commit |
 //! | `outbox` | open dispatches and the window of published ones |
 //! | `relay` | publishing |
+//! | `act` | what runs ask of the system itself |
 //! | `timers` | armed timers |
 //! | `sweep` | dispatches whose message is gone |
 //! | `ask` | questions of workers and waiting readers |
 //! | `poison` | events that cannot be folded |
 //! | `snapshot` | copies of live runs into the log |
 
+mod act;
 mod ask;
 mod cache;
 mod fold;

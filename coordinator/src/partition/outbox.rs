@@ -13,7 +13,7 @@ use crate::port::store::{OutboxEntry, Published};
 enum Stage {
     /// Waits for room in its pool's window.
     Queued,
-    /// Handed to the relay.
+    /// Handed to the relay, or being carried out.
     Publishing,
     /// In the pool's stream since then.
     Published(Published, Instant),
@@ -48,6 +48,8 @@ pub(super) struct Outbox {
 pub(super) struct Ready {
     pub(super) id: CommandId,
     pub(super) again: bool,
+    /// No worker gets it: the owner carries it out.
+    pub(super) system: bool,
 }
 
 impl Outbox {
@@ -94,6 +96,7 @@ impl Outbox {
         let entry = self.take_out(id)?;
         match entry.stage {
             Stage::Queued => None,
+            Stage::Publishing if entry.pool.is_system() => None,
             Stage::Publishing => {
                 self.revoked.insert(*id);
                 None
@@ -124,10 +127,12 @@ impl Outbox {
         }
     }
 
-    /// Dispatches that wait and may have been published by an earlier owner, per pool.
+    /// Dispatches that wait and may have been published by an earlier owner, per pool. What the system does itself lies in no queue.
     pub(super) fn doubtful(&self) -> BTreeMap<PoolName, Vec<CommandId>> {
         let mut pools: BTreeMap<PoolName, Vec<CommandId>> = BTreeMap::new();
-        for (id, entry) in self.entries.iter().filter(|(_, e)| e.again && e.stage == Stage::Queued) {
+        for (id, entry) in
+            self.entries.iter().filter(|(_, e)| e.again && e.stage == Stage::Queued && !e.pool.is_system())
+        {
             pools.entry(entry.pool.clone()).or_default().push(*id);
         }
         pools
@@ -155,7 +160,7 @@ impl Outbox {
                     if entry.stage == Stage::Queued {
                         entry.stage = Stage::Publishing;
                         window.used += 1;
-                        ready.push(Ready { id, again: entry.again });
+                        ready.push(Ready { id, again: entry.again, system: entry.pool.is_system() });
                     }
                 }
             }
@@ -275,7 +280,7 @@ mod tests {
         outbox.open(id(1), pool(), Priority::Normal, false);
         assert!(!outbox.ready()[0].again);
         outbox.unpublished(&id(1));
-        assert_eq!(outbox.ready(), [Ready { id: id(1), again: true }]);
+        assert_eq!(outbox.ready(), [Ready { id: id(1), again: true, system: false }]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::OwnerError;
+use super::act::Acts;
 use super::ask::{PendingAsk, Request, Watchers};
 use super::cache::Cache;
 use super::outbox::Outbox;
@@ -43,6 +44,8 @@ pub(super) struct Owner {
     pub(super) cursor: Cursor,
     pub(super) cache: Cache,
     pub(super) outbox: Outbox,
+    /// Actions of the system that are under way.
+    pub(super) acts: Acts,
     pub(super) timers: Timers,
     pub(super) watchers: Watchers,
     /// Questions that wait until the cursor has reached a position.
@@ -81,6 +84,7 @@ impl Owner {
             lease,
             cursor: Cursor::default(),
             outbox: Outbox::new(room),
+            acts: Acts::default(),
             timers: Timers::default(),
             watchers: Watchers::default(),
             asks: Vec::new(),

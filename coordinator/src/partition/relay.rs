@@ -37,11 +37,16 @@ impl Owner {
         }
         self.load(ready.iter().map(|r| r.id.run)).await?;
         let mut pools = BTreeMap::<PoolName, Vec<OutgoingTask>>::new();
-        for Ready { id, again } in ready {
+        for Ready { id, again, system } in ready {
+            if system {
+                match self.action(&id) {
+                    Some(action) => self.act(id, action),
+                    None => self.pass_over(&id),
+                }
+                continue;
+            }
             let Some(task) = self.body(&id) else {
-                // Only a bug or a run that cannot be read leads here: the store says open, the run does not say that it waits.
-                tracing::error!(%id, "a dispatch in the outbox is not open in its run; passed over");
-                self.outbox.settle(&id);
+                self.pass_over(&id);
                 continue;
             };
             let message_id = id.to_string();
@@ -65,6 +70,17 @@ impl Owner {
     fn body(&self, id: &CommandId) -> Option<stepmill_protocol::Task> {
         let cached = self.cache.get(&id.run)?;
         cached.run.as_ref()?.task(cached.plan.as_deref()?, *id, self.partition)
+    }
+
+    fn action(&self, id: &CommandId) -> Option<stepmill_protocol::SystemAction> {
+        let cached = self.cache.get(&id.run)?;
+        cached.run.as_ref()?.action(cached.plan.as_deref()?, *id)
+    }
+
+    /// Only a bug or a run that cannot be read leads here: the store says open, the run does not say that it waits.
+    fn pass_over(&mut self, id: &CommandId) {
+        tracing::error!(%id, "a dispatch in the outbox is not open in its run; passed over");
+        self.outbox.settle(id);
     }
 
     /// Saves where published tasks lie that have not been worked off within a sweep's time. Should an owner die before, the

@@ -28,11 +28,15 @@ impl Owner {
                     self.outbox.open(id, pool, priority, again);
                 }
                 None if revoked.contains(&id) => {
+                    self.acts.end(&id);
                     if let Some((pool, at)) = self.outbox.revoke(&id) {
                         useless.entry(pool).or_default().push(at);
                     }
                 }
-                None => self.outbox.settle(&id),
+                None => {
+                    self.acts.end(&id);
+                    self.outbox.settle(&id);
+                }
             }
         }
         self.remove_later(useless);
@@ -48,9 +52,9 @@ impl Owner {
         }
         for id in &dirty {
             let Some(run) = self.cache.get(id).and_then(|c| c.run.as_ref()) else { continue };
-            let ended = run.state().is_final();
-            self.watchers.wake(*id, run.rev(), ended);
-            if ended {
+            let (rev, ended, done) = (run.rev(), run.state().is_final(), run.is_done());
+            self.watchers.wake(*id, rev, ended);
+            if done {
                 self.cache.remove(id);
             } else {
                 self.note_long(*id);

@@ -51,12 +51,13 @@ impl Work {
                     self.outbox.insert(id, None);
                     let by_itself = match event {
                         Event::Report(report) => report.id == id,
-                        Event::TaskLost { id: lost } => *lost == id,
+                        Event::TaskLost { id: settled } | Event::Acted { id: settled, .. } => *settled == id,
                         Event::Submitted(_)
                         | Event::Signal { .. }
                         | Event::TimerDue { .. }
                         | Event::Cancel { .. }
                         | Event::Resume { .. }
+                        | Event::ChildEnded { .. }
                         | Event::Park { .. }
                         | Event::Snapshot { .. } => false,
                     };

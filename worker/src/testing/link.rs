@@ -249,6 +249,8 @@ impl WorkerLink for MemoryLink {
                 | Event::Cancel { .. }
                 | Event::Resume { .. }
                 | Event::TaskLost { .. }
+                | Event::Acted { .. }
+                | Event::ChildEnded { .. }
                 | Event::Park { .. }
                 | Event::Snapshot { .. } => None,
             })

@@ -80,6 +80,11 @@ impl<'a, 't> Compiler<'a, 't> {
             let help = "name a pool of workers, for instance `default`";
             self.reader.error("name", tree.span, &tree.at, e.to_string(), help);
         }
+        if pool.as_ref().is_ok_and(PoolName::is_system) {
+            let message = format!("the pool `{}` is the system's own", PoolName::SYSTEM);
+            self.reader.error("name", tree.span, &tree.at, message, "name a pool of workers, for instance `default`");
+            return None;
+        }
         pool.ok()
     }
 
@@ -146,6 +151,7 @@ impl<'a, 't> Compiler<'a, 't> {
             pool: hints.pool.or_else(|| PoolName::new(own_pool).ok())?,
             priority: hints.priority,
             broker_retry: None,
+            system: None,
         })))
     }
 

@@ -7,6 +7,7 @@ mod join;
 mod node;
 mod outside;
 mod policy;
+mod run_workflow;
 mod value;
 
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub fn compile(source: &str) -> Result<Compiled, Mistakes> {
     let reader = Reader::new(source, mistakes);
     let plan = root.as_ref().and_then(|root| {
         let workflow = Workflow::read(&reader, root)?;
-        Compiler::new(&reader, &workflow.uses).workflow(&workflow)
+        Compiler::new(&reader, &workflow).workflow(&workflow)
     });
     let mut mistakes = reader.into_mistakes();
     let refused = mistakes.iter().any(|m| m.severity == Severity::Error);
@@ -77,6 +78,8 @@ const VARIABLES: [&str; 8] = ["context", "input", "output", "secrets", "authoriz
 struct Compiler<'a, 't> {
     reader: &'a Reader<'a>,
     uses: &'a Uses<'t>,
+    /// `document.namespace`, where it could be read.
+    namespace: Option<&'a str>,
     nodes: Vec<Option<Node>>,
     /// Variables of enclosing tasks, the innermost last.
     scope: Vec<Arc<str>>,
@@ -88,8 +91,17 @@ struct Compiler<'a, 't> {
 }
 
 impl<'a, 't> Compiler<'a, 't> {
-    fn new(reader: &'a Reader<'a>, uses: &'a Uses<'t>) -> Self {
-        Self { reader, uses, nodes: Vec::new(), scope: Vec::new(), functions: Vec::new(), depth: 0, full: false }
+    fn new(reader: &'a Reader<'a>, workflow: &'a Workflow<'t>) -> Self {
+        Self {
+            reader,
+            uses: &workflow.uses,
+            namespace: workflow.document.as_ref().map(|d| &*d.namespace.text),
+            nodes: Vec::new(),
+            scope: Vec::new(),
+            functions: Vec::new(),
+            depth: 0,
+            full: false,
+        }
     }
 
     fn workflow(mut self, workflow: &'a Workflow<'t>) -> Option<Plan> {

@@ -101,6 +101,7 @@ impl<'a, 't> Compiler<'a, 't> {
             TaskKind::Wait(tree) => self.duration(tree).map(|duration| NodeKind::Wait { duration }),
             TaskKind::Call { name, with } => self.call(name, with.as_ref(), hints, id, path),
             TaskKind::Process(process) => self.process(process, hints),
+            TaskKind::RunWorkflow(model) => self.run_workflow(model),
         }
     }
 
@@ -178,7 +179,9 @@ impl<'a, 't> Compiler<'a, 't> {
         };
         let node = self.nodes.get_mut(only.0 as usize).and_then(Option::as_mut);
         // a timeout of the call begins anew with each pass: only the engine can see to that
-        if let Some(Node { kind: NodeKind::Call(call), timeout: None, .. }) = node {
+        if let Some(Node { kind: NodeKind::Call(call), timeout: None, .. }) = node
+            && call.system.is_none()
+        {
             call.broker_retry = Some(policy);
         }
     }

@@ -96,6 +96,7 @@ impl<'a, 't> Compiler<'a, 't> {
             pool: hints.pool.or_else(|| PoolName::new("default").ok())?,
             priority: hints.priority,
             broker_retry: None,
+            system: None,
         })))
     }
 

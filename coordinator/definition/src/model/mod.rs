@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod reader;
 pub(crate) mod refuse;
 pub(crate) mod run;
+pub(crate) mod run_workflow;
 pub(crate) mod task;
 
 use std::collections::BTreeMap;

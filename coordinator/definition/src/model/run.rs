@@ -4,6 +4,7 @@ use super::authentication::one_of;
 use super::process::Process;
 use super::reader::Reader;
 use super::refuse;
+use super::run_workflow::RunWorkflow;
 use super::task::{Kinds, TaskKind};
 use crate::tree::{Span, Tree};
 
@@ -51,6 +52,10 @@ fn one<'t>(reader: &Reader<'_>, kind: &'static str, span: Span, what: &'t Tree, 
     match kind {
         "script" => return process(Process::script(reader, what, ending)),
         "shell" => return process(Process::shell(reader, what, ending)),
+        "workflow" => {
+            let model = RunWorkflow::read(reader, what, ending);
+            return Kinds::Read(model.map(|model| TaskKind::RunWorkflow(Box::new(model))));
+        }
         "container" => reader.left_out(&refuse::CONTAINER, span, &what.at),
         other => reader.unsupported(&format!("`run: {other}`"), span, &what.at),
     }

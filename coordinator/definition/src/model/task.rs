@@ -6,6 +6,7 @@ use super::openapi::OpenApi;
 use super::policy::{ErrorModel, ErrorRef, Flow, RetryRef, TimeoutRef, duration, error_fields};
 use super::process::Process;
 use super::reader::{Fields, Reader, Text};
+use super::run_workflow::RunWorkflow;
 use crate::near::nearest;
 use crate::tree::{Kind, Span, Tree};
 
@@ -44,6 +45,8 @@ pub(crate) enum TaskKind<'t> {
     },
     /// `run: script` and `run: shell`.
     Process(Box<Process<'t>>),
+    /// `run: workflow`.
+    RunWorkflow(Box<RunWorkflow<'t>>),
 }
 
 /// `with` of a call.

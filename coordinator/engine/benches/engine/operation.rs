@@ -125,6 +125,7 @@ fn submission(plan: &Plan, input: Value) -> Event {
         input,
         secret: vec![1; 32],
         key: None,
+        parent: None,
     })
 }
 

@@ -3,6 +3,7 @@
 use stepmill_protocol::Problem;
 use stepmill_protocol::api::Folded;
 
+use crate::command::Command;
 use crate::run::End;
 use crate::walk::Walk;
 
@@ -14,9 +15,9 @@ pub(crate) fn fold(walk: &mut Walk<'_>, reason: &str) -> Folded {
     Folded::Applied
 }
 
-/// A run that was put aside: it has nothing open that could be withdrawn.
+/// A run that was put aside: it has nothing open that could be withdrawn, only runs that it had started are to be ended.
 pub(crate) fn put_aside(walk: &mut Walk<'_>, reason: &str) -> Folded {
     let answer = fold(walk, reason);
-    walk.commands.clear();
+    walk.commands.retain(|c| matches!(c, Command::Dispatch { .. }));
     answer
 }

@@ -14,6 +14,9 @@ pub(crate) fn fold(walk: &mut Walk<'_>, id: CommandId) -> Folded {
     let frame = walk.live.calls.get(&id.visit).copied();
     let state = frame.and_then(|frame| walk.live.frames.get_mut(&frame)).map(|frame| &mut frame.state);
     let Some(State::Call(call)) = state else { return ignored(format!("dispatch {id} is settled")) };
+    if call.started || call.pool.is_system() {
+        return ignored(format!("dispatch {id} is of no queue"));
+    }
     if call.id(run) != id {
         return ignored(format!("dispatch {id} is settled; {} is open", call.id(run)));
     }

@@ -1,7 +1,9 @@
 //! What each kind of event does to a run. A transition looks first and changes then: one that answers anything but
 //! `Applied` has changed nothing.
 
+pub(crate) mod acted;
 pub(crate) mod cancel;
+pub(crate) mod child;
 pub(crate) mod lost;
 pub(crate) mod park;
 pub(crate) mod report;

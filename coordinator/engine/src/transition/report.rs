@@ -32,7 +32,11 @@ pub(crate) fn fold(walk: &mut Walk<'_>, report: &Report) -> Folded {
     let expected = call.attempt();
     let stale_dispatch = call.dispatch != report.id.dispatch;
     match &report.outcome {
-        ReportOutcome::Succeeded { output } => succeeded(walk, id, report, output),
+        ReportOutcome::Succeeded { output } => {
+            count(walk, report);
+            give(walk, id, Arc::new(output.clone()));
+            Folded::Applied
+        }
         ReportOutcome::Failed { .. } if stale_dispatch => {
             ignored("the failed dispatch is not the open one; its task was sent again")
         }
@@ -80,14 +84,20 @@ fn count(walk: &mut Walk<'_>, report: &Report) {
     }
 }
 
-fn succeeded(walk: &mut Walk<'_>, id: FrameId, report: &Report, output: &Value) -> Folded {
-    count(walk, report);
+/// A step is done: this is its output.
+pub(super) fn give(walk: &mut Walk<'_>, id: FrameId, output: Arc<Value>) {
     walk.tally.steps_done = walk.tally.steps_done.saturating_add(1);
-    match walk.values.make(Arc::new(output.clone())) {
+    match walk.values.make(output) {
         Ok(output) => walk.leave(id, output),
         Err(e) => walk.fail(id, e.into()),
     }
-    Folded::Applied
+}
+
+/// An attempt at a step failed, and its next one is up to the blocks around it.
+pub(super) fn take_back(walk: &mut Walk<'_>, id: FrameId, fault: Fault) {
+    walk.tally.attempts_failed = walk.tally.attempts_failed.saturating_add(1);
+    let fault = walk.at_frame(id, fault);
+    walk.fail(id, fault);
 }
 
 fn failed(walk: &mut Walk<'_>, id: FrameId, report: &Report, fault: Fault, redeliver_after: Option<Millis>) -> Folded {

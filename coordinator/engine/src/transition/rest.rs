@@ -31,6 +31,8 @@ fn late(head: &Head, note: &str, event: &Event) -> Folded {
         | Event::Cancel { .. }
         | Event::Resume { .. }
         | Event::TaskLost { .. }
+        | Event::Acted { .. }
+        | Event::ChildEnded { .. }
         | Event::Park { .. }
         | Event::Snapshot { .. } => ignored(note),
     }

@@ -9,6 +9,7 @@ use stepmill_protocol::{Problem, RunId, Submitted, Timestamp, limit};
 
 use crate::ENGINE_VERSION;
 use crate::advance::{Outcome, ignored};
+use crate::errand::Errands;
 use crate::fault::Fault;
 use crate::fingerprint::fingerprint;
 use crate::frame::{Ends, Place};
@@ -36,9 +37,10 @@ pub(crate) fn begin(plan: &Plan, id: RunId, at: Timestamp, submitted: &Submitted
         submitted_at: at,
         secret: RunSecret::new(&submitted.secret),
         fingerprint: fingerprint(&submitted.namespace, &submitted.workflow, &submitted.input),
+        parent: submitted.parent.clone(),
     };
     let tally = Tally { snapshot_at: at, ..Tally::default() };
-    let mut walk = Walk::new(plan, at, head, tally, values, Live::default());
+    let mut walk = Walk::new(plan, at, head, tally, values, Errands::new(), Live::default());
     if let Err(fault) = start(&mut walk, input) {
         walk.fault_run(fault.at(&workflow_path()).problem);
     }

@@ -1,11 +1,12 @@
 //! A token enters a node: condition, input, then what the node does.
 
-use stepmill_definition::plan::{Call as CallNode, Case, Next, Node, NodeKind, Template};
+use stepmill_definition::plan::{Call as CallNode, Case, Next, Node, NodeKind, SystemStep, Template};
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Pass, Problem};
+use stepmill_protocol::{Pass, Problem, limit};
 
 use super::Walk;
 use super::frames::Opening;
+use crate::errand::depth_below;
 use crate::fault::Fault;
 use crate::frame::{Call, Ends, Place, Ready, State, TryPhase};
 use crate::scope::{Site, check};
@@ -140,6 +141,12 @@ impl<'p> Walk<'p> {
         raw: &Held,
         input: &Held,
     ) -> Result<(), Fault> {
+        if matches!(call.system, Some(SystemStep::Workflow { .. })) && depth_below(&self.head) > limit::RUN_DEPTH_MAX {
+            let max = limit::RUN_DEPTH_MAX;
+            return Err(Fault::limit(format!(
+                "{max} runs stand above the one to be started, more are not allowed (RUN_DEPTH_MAX); a workflow that starts itself needs an end"
+            )));
+        }
         let with = match &call.with {
             Some(with) => self.make(site, with, input.value())?,
             None => input.clone(),
@@ -164,6 +171,8 @@ impl<'p> Walk<'p> {
             not_before: None,
             pool: call.pool.clone(),
             priority: call.priority,
+            started: false,
+            ended: false,
         };
         let id = state.id(self.head.id);
         let frame = self.open(opening, State::Call(Box::new(state)));

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use stepmill_definition::plan::{Node, NodeKind};
+use stepmill_definition::plan::{Node, NodeId, NodeKind, SystemStep};
 use stepmill_protocol::{CommandId, Millis, PoolName, Priority, TimerId, Visit, limit};
 
 use super::Walk;
 use crate::command::Command;
+use crate::errand::{Errand, child, errand_id};
 use crate::fault::Fault;
-use crate::frame::{Ends, Frame, FrameId, Place, Ready, State, Timer};
+use crate::frame::{Call, Ends, Frame, FrameId, Place, Ready, State, Timer};
 use crate::mention::Texts;
 use crate::scope::Site;
 use crate::values::Held;
@@ -48,7 +49,10 @@ impl Walk<'_> {
     pub(crate) fn room(&self) -> Result<(), Fault> {
         let frames = self.live.frames.len() as u64 * FRAME_WEIGHT;
         let gathered = (self.live.gathered as u64).saturating_mul(GATHERED_WEIGHT);
-        if frames.saturating_add(gathered).saturating_add(self.values.weight()) <= limit::RUN_STATE_BYTES_MAX as u64 {
+        let errands = self.errands.len() as u64 * FRAME_WEIGHT;
+        if frames.saturating_add(gathered).saturating_add(errands).saturating_add(self.values.weight())
+            <= limit::RUN_STATE_BYTES_MAX as u64
+        {
             return Ok(());
         }
         let max = limit::RUN_STATE_BYTES_MAX;
@@ -98,7 +102,10 @@ impl Walk<'_> {
             State::Call(call) => {
                 self.live.calls.remove(&call.visit);
                 let id = call.id(self.head.id);
-                self.withdraw(id);
+                let never = if call.started { false } else { self.withdraw(id) };
+                if !never && !call.ended {
+                    self.recall(frame.node, call);
+                }
             }
             State::Gather(_, join) | State::Fork(join) => {
                 self.live.branches = self.live.branches.saturating_sub(join.live as usize);
@@ -180,13 +187,30 @@ impl Walk<'_> {
         self.commands.push(Command::Dispatch { id, pool, priority });
     }
 
-    /// Settles a dispatch. One that was asked for in this very fold is not even asked for.
-    pub(crate) fn withdraw(&mut self, id: CommandId) {
+    /// Settles a dispatch. One that was asked for in this very fold is not even asked for: true, then.
+    pub(crate) fn withdraw(&mut self, id: CommandId) -> bool {
         let is_it = |c: &Command| matches!(c, Command::Dispatch { id: asked, .. } if *asked == id);
         let asked_now = self.asked_now.remove(&id).then(|| self.commands.iter().rposition(is_it)).flatten();
         match asked_now {
             Some(at) => drop(self.commands.remove(at)),
             None => self.commands.push(Command::Withdraw { id }),
+        }
+        asked_now.is_some()
+    }
+
+    /// Sends an errand: a dispatch that no step waits for.
+    pub(crate) fn send(&mut self, errand: Errand) {
+        let visit = self.count_visit();
+        self.errands.insert(visit, errand);
+        self.dispatch(errand_id(self.head.id, visit), PoolName::system(), Priority::default());
+    }
+
+    /// A step is left though the run that it has started, or may have, goes on: that run is to end.
+    fn recall(&mut self, node: NodeId, call: &Call) {
+        let Some(NodeKind::Call(step)) = self.plan.get(node).map(|n| &n.kind) else { return };
+        let Some(SystemStep::Workflow { wait: true, .. }) = &step.system else { return };
+        if let Some(child) = child(self.plan, node, &call.id(self.head.id)) {
+            self.send(Errand::cancel(call, self.head.id, node, child));
         }
     }
 }
@@ -199,7 +223,7 @@ fn needs_input(node: &Node) -> bool {
         | NodeKind::Set { .. }
         | NodeKind::Switch { .. }
         | NodeKind::Raise { .. }
-        | NodeKind::Scope { .. }
-        | NodeKind::Call(_) => false,
+        | NodeKind::Scope { .. } => false,
+        NodeKind::Call(call) => matches!(call.system, Some(SystemStep::Workflow { wait: false, .. })),
     }
 }

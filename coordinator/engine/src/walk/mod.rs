@@ -19,6 +19,7 @@ use stepmill_protocol::{CommandId, Problem, Timestamp, limit};
 use crate::advance::Outcome;
 use crate::check::Broken;
 use crate::command::Command;
+use crate::errand::{Errand, Errands};
 use crate::fault::shortened;
 use crate::frame::Ready;
 use crate::run::{End, Head, Live, Phase, Run, Tally};
@@ -34,6 +35,7 @@ pub(crate) struct Walk<'p> {
     pub(crate) head: Head,
     pub(crate) tally: Tally,
     pub(crate) values: Values,
+    pub(crate) errands: Errands,
     pub(crate) live: Live,
     pub(crate) commands: Vec<Command>,
     /// What was asked for in this very fold: dispatches, and timers above this number.
@@ -44,10 +46,18 @@ pub(crate) struct Walk<'p> {
 }
 
 impl<'p> Walk<'p> {
-    pub(crate) fn new(plan: &'p Plan, at: Timestamp, head: Head, tally: Tally, values: Values, live: Live) -> Self {
+    pub(crate) fn new(
+        plan: &'p Plan,
+        at: Timestamp,
+        head: Head,
+        tally: Tally,
+        values: Values,
+        errands: Errands,
+        live: Live,
+    ) -> Self {
         let timers_before = live.last.timer;
         let (commands, asked_now) = (Vec::new(), BTreeSet::new());
-        Self { plan, at, head, tally, values, live, commands, asked_now, timers_before, end: None }
+        Self { plan, at, head, tally, values, errands, live, commands, asked_now, timers_before, end: None }
     }
 
     /// Lets tokens go on until all wait or the fold has had its share of nodes, then closes the books.
@@ -79,8 +89,9 @@ impl<'p> Walk<'p> {
                 Phase::Live(self.live)
             }
         };
-        let run = Run { head: self.head, tally: self.tally, values: self.values, phase, checked: true };
-        Outcome { run: Some(run), commands: self.commands, answer }
+        let Self { head, tally, values, errands, commands, .. } = self;
+        let run = Run { head, tally, values, errands, phase, checked: true };
+        Outcome { run: Some(run), commands, answer }
     }
 
     fn let_on(&mut self, ready: Ready) {
@@ -110,13 +121,17 @@ impl<'p> Walk<'p> {
     /// The run as it was.
     fn unchanged(self, answer: Folded) -> Outcome {
         let phase = Phase::Live(self.live);
-        let run = Run { head: self.head, tally: self.tally, values: self.values, phase, checked: true };
+        let Self { head, tally, values, errands, .. } = self;
+        let run = Run { head, tally, values, errands, phase, checked: true };
         Outcome { run: Some(run), commands: Vec::new(), answer }
     }
 
     /// Ends the run.
     pub(crate) fn finish(&mut self, end: End) {
         self.close_all();
+        if self.head.parent.as_ref().is_some_and(|parent| parent.waits) {
+            self.send(Errand::Tell);
+        }
         self.end = Some(end);
     }
 

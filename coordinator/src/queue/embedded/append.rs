@@ -43,6 +43,8 @@ impl Append {
                 | Event::Cancel { .. }
                 | Event::Resume { .. }
                 | Event::TaskLost { .. }
+                | Event::Acted { .. }
+                | Event::ChildEnded { .. }
                 | Event::Park { .. } => source.clone(),
             };
             Ok(Encoded { source, bytes, record: Arc::new(record) })

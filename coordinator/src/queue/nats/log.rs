@@ -53,6 +53,8 @@ impl Log for NatsLog {
                 | Event::Cancel { .. }
                 | Event::Resume { .. }
                 | Event::TaskLost { .. }
+                | Event::Acted { .. }
+                | Event::ChildEnded { .. }
                 | Event::Park { .. } => LogWriter::Coordinator,
             };
             let subject = LogSubject { partition, run: record.run, writer };
