@@ -1,5 +1,6 @@
 //! The language: from the text of an Open Workflow DSL 1.0 document to a plan. Pure: no clock, no randomness, no I/O.
 
+pub mod build;
 pub mod check;
 mod compile;
 pub mod duration;
@@ -9,6 +10,7 @@ pub mod mistake;
 mod model;
 mod near;
 pub mod plan;
+mod published;
 mod scalar;
 pub mod schema;
 mod template;
@@ -16,6 +18,7 @@ mod tree;
 
 pub use compile::{Compiled, compile, digest};
 pub use mistake::{Mistake, Mistakes, Severity, Shown};
+pub use published::SCHEMA;
 
 /// Whether a text is meant to be a definition: a document that has a `document`, or one that cannot be read but begins a line
 /// with it.

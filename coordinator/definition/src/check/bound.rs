@@ -172,6 +172,8 @@ impl Count<'_, '_> {
                 self.node(*body).times(Most::AtMost(u64::from(passes))).plus(after)
             }
             NodeKind::Scope { body, .. } => self.node(*body),
+            // a run that is started counts for itself
+            NodeKind::Call(call) if call.system.is_some() => Cost::NOTHING,
             NodeKind::Call(call) => self.call(node, call.kind.as_str()),
             NodeKind::Set { .. } | NodeKind::Switch { .. } | NodeKind::Raise { .. } | NodeKind::Wait { .. } => {
                 Cost::NOTHING

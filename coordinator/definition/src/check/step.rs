@@ -13,7 +13,7 @@ pub(super) fn check(check: &mut Check<'_>) {
     for node in &check.plan.nodes {
         let NodeKind::Call(call) = &node.kind else { continue };
         let kind = call.kind.as_str();
-        if known.contains(kind) || OWN.contains(&kind) {
+        if call.system.is_some() || known.contains(kind) || OWN.contains(&kind) {
             continue;
         }
         let help = match nearest(kind, known.iter().map(String::as_str).chain(OWN)) {

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::mistake::Severity::Warning;
-use crate::plan::{Node, NodeKind, Plan};
+use crate::plan::{Node, NodeKind, Plan, SystemStep};
 
 pub(super) fn check(check: &mut Check<'_>) {
     for node in check.reached() {
@@ -19,7 +19,11 @@ pub(super) fn check(check: &mut Check<'_>) {
 /// What a task waits for that may never come.
 fn waits_for(node: &Node) -> Option<String> {
     match &node.kind {
-        NodeKind::Call(call) => Some(format!("step `{}`", call.kind)),
+        NodeKind::Call(call) => match &call.system {
+            Some(SystemStep::Workflow { wait: false, .. }) => None,
+            Some(SystemStep::Workflow { workflow, wait: true, .. }) => Some(format!("workflow `{workflow}`")),
+            None => Some(format!("step `{}`", call.kind)),
+        },
         NodeKind::Do { .. }
         | NodeKind::For { .. }
         | NodeKind::Fork { .. }

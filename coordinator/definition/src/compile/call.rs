@@ -51,6 +51,7 @@ impl<'a, 't> Compiler<'a, 't> {
                 }
                 // read by `join`, with the branches at hand
                 "join" | "onFailure" if is_for || is_fork => {}
+                "budget" => fine &= self.budget(tree),
                 "pool" | "priority" | "concurrency" | "join" | "onFailure" => {
                     let owner = match &*entry.key {
                         "concurrency" => "for",

@@ -1,5 +1,6 @@
 //! From the model to the plan: names resolved, expressions compiled, constants checked.
 
+mod budget;
 mod call;
 mod check;
 mod flow;
@@ -110,6 +111,9 @@ impl<'a, 't> Compiler<'a, 't> {
         let timeout = workflow.timeout.as_ref().and_then(|t| self.timeout(t));
         let root = self.block(&workflow.tasks, "/do", "do", None, &workflow.root.at, workflow.root.span);
         let document = workflow.document.as_ref()?;
+        if let Some(budget) = document.tree.get("metadata").and_then(|m| m.get("budget")) {
+            self.budget(budget);
+        }
         let name = |text: &str| text.to_owned();
         let plan = Plan {
             digest: digest(self.reader.source),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use stepmill_protocol::Millis;
 
-use crate::plan::{Catch, DurationSpec, Join, Node, NodeKind};
+use crate::plan::{Catch, DurationSpec, Join, Node, NodeKind, SystemStep};
 
 /// Characters of a line that are shown.
 const CHARS_MAX: usize = 44;
@@ -53,10 +53,11 @@ pub(super) fn what(node: &Node) -> String {
         }
         NodeKind::Wait { duration } => format!("wait {}", length(duration, node.definition.get("wait"))),
         NodeKind::Scope { .. } => format!("function {}", node.definition.get("call").map(plain).unwrap_or_default()),
-        NodeKind::Call(call) if node.definition.get("run").is_some() => format!("run {}", call.kind),
-        NodeKind::Call(call) => match endpoint(node) {
-            Some(to) => format!("call {}: {to}", call.kind),
-            None => format!("call {}", call.kind),
+        NodeKind::Call(call) => match (&call.system, endpoint(node)) {
+            (Some(SystemStep::Workflow { workflow, .. }), _) => format!("run workflow {workflow}"),
+            (None, _) if node.definition.get("run").is_some() => format!("run {}", call.kind),
+            (None, Some(to)) => format!("call {}: {to}", call.kind),
+            (None, None) => format!("call {}", call.kind),
         },
     };
     cut(&text, CHARS_MAX)
