@@ -3,6 +3,7 @@
 pub mod build;
 pub mod check;
 mod compile;
+pub mod document;
 pub mod duration;
 pub mod expression;
 pub mod graph;
@@ -17,8 +18,10 @@ mod template;
 mod tree;
 
 pub use compile::{Compiled, compile, digest};
+pub use document::{Document, Place, Placed};
 pub use mistake::{Mistake, Mistakes, Severity, Shown};
 pub use published::SCHEMA;
+pub use near::nearest;
 
 /// Whether a text is meant to be a definition: a document that has a `document`, or one that cannot be read but begins a line
 /// with it.

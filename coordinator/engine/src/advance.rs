@@ -5,6 +5,7 @@ use stepmill_protocol::api::Folded;
 use stepmill_protocol::{Event, Problem, RunId, Timestamp};
 
 use crate::command::Command;
+use crate::observe::Observer;
 use crate::run::{Phase, Run};
 use crate::transition::{acted, cancel, child, lost, park, report, rest, resume, signal, submit, timer};
 use crate::walk::Walk;
@@ -33,9 +34,21 @@ impl Outcome {
 /// that does not fit its plan is refused and stays as it is.
 #[must_use]
 pub fn advance(plan: &Plan, id: RunId, run: Option<Run>, at: Timestamp, event: &Event) -> Outcome {
+    fold(plan, id, run, at, event, None)
+}
+
+/// The same, with somebody who looks on, or nobody.
+pub(crate) fn fold<'p>(
+    plan: &'p Plan,
+    id: RunId,
+    run: Option<Run>,
+    at: Timestamp,
+    event: &Event,
+    observer: Option<&'p Observer>,
+) -> Outcome {
     let Some(mut run) = run else {
         return match event {
-            Event::Submitted(submitted) => submit::begin(plan, id, at, submitted),
+            Event::Submitted(submitted) => submit::begin(plan, id, at, submitted, observer),
             Event::Cancel { .. } | Event::Signal { .. } => {
                 let problem = Problem::own("not-found", 404, "Not found", format!("there is no run {id}"));
                 Outcome::unchanged(None, Folded::Refused(problem))
@@ -67,7 +80,7 @@ pub fn advance(plan: &Plan, id: RunId, run: Option<Run>, at: Timestamp, event: &
     }
     let Run { head, tally, values, errands, phase, checked } = run;
     match phase {
-        Phase::Live(live) => on_the_way(Walk::new(plan, at, head, tally, values, errands, live), event),
+        Phase::Live(live) => on_the_way(Walk::new(plan, at, head, tally, values, errands, live).observed(observer), event),
         Phase::Parked(live, problem) => match event {
             Event::Cancel { reason } => {
                 let mut walk = Walk::new(plan, at, head, tally, values, errands, live);

@@ -18,6 +18,7 @@
 //! | `retry`, `visit`, `secret`, `scope`, `mention` | one rule each |
 //! | `codec`, `check` | the stored form, and what must be true of it |
 //! | `query`, `view` | what others may ask |
+//! | `observe` | what a fold passed, for tests of definitions |
 
 mod advance;
 mod bin;
@@ -31,6 +32,7 @@ mod frame;
 mod gathered;
 mod instant;
 mod mention;
+mod observe;
 mod query;
 mod retry;
 mod run;
@@ -45,6 +47,7 @@ mod walk;
 pub use advance::{Outcome, advance};
 pub use codec::CorruptRun;
 pub use command::Command;
+pub use observe::{Observer, Passed, observe};
 pub use run::Run;
 pub use values::ValueChanges;
 

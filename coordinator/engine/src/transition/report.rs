@@ -11,6 +11,7 @@ use stepmill_protocol::{Millis, Problem, Report, ReportOutcome, limit};
 use crate::advance::ignored;
 use crate::fault::Fault;
 use crate::frame::{Call, FrameId, State};
+use crate::observe::Passed;
 use crate::retry::Decision;
 use crate::run::{Head, Live};
 use crate::walk::Walk;
@@ -107,6 +108,9 @@ fn failed(walk: &mut Walk<'_>, id: FrameId, report: &Report, fault: Fault, redel
     match redeliver_after {
         Some(delay) if may_redeliver(walk, id, &fault) => {
             let not_before = walk.at.plus(delay.min(limit::DURATION_MAX));
+            if let Some(node) = block(walk, id).and_then(|block| walk.live.frames.get(&block)).map(|f| f.node) {
+                walk.passed(Passed::Retried(node));
+            }
             if let Some(State::Call(call)) = walk.live.frames.get_mut(&id).map(|f| &mut f.state) {
                 call.redelivered = call.redelivered.saturating_add(1);
                 call.not_before = Some(not_before);
@@ -126,6 +130,11 @@ fn may_redeliver(walk: &Walk<'_>, id: FrameId, fault: &Fault) -> bool {
     if !node(id).is_some_and(by_broker) {
         return false;
     }
-    let block = frames.get(&id).and_then(|f| f.place.parent).and_then(|list| frames.get(&list)?.place.parent);
-    block.is_some_and(|block| matches!(walk.decide(block, fault), Ok(Decision::Retry { .. })))
+    block(walk, id).is_some_and(|block| matches!(walk.decide(block, fault), Ok(Decision::Retry { .. })))
+}
+
+/// What contains the list that a step lies in.
+fn block(walk: &Walk<'_>, step: FrameId) -> Option<FrameId> {
+    let frames = &walk.live.frames;
+    frames.get(&frames.get(&step)?.place.parent?)?.place.parent
 }

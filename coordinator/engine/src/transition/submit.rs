@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::fingerprint::fingerprint;
 use crate::frame::{Ends, Place};
 use crate::mention::Texts;
+use crate::observe::Observer;
 use crate::run::{Head, Live, Tally};
 use crate::scope::{Site, check, workflow_path};
 use crate::secret::RunSecret;
@@ -21,7 +22,13 @@ use crate::values::{Held, TooMuch, Values};
 use crate::walk::Walk;
 
 /// The first event of a run.
-pub(crate) fn begin(plan: &Plan, id: RunId, at: Timestamp, submitted: &Submitted) -> Outcome {
+pub(crate) fn begin<'p>(
+    plan: &'p Plan,
+    id: RunId,
+    at: Timestamp,
+    submitted: &Submitted,
+    observer: Option<&'p Observer>,
+) -> Outcome {
     let mut values = Values::default();
     let input = match admit(plan, submitted, &mut values) {
         Ok(input) => input,
@@ -40,7 +47,7 @@ pub(crate) fn begin(plan: &Plan, id: RunId, at: Timestamp, submitted: &Submitted
         parent: submitted.parent.clone(),
     };
     let tally = Tally { snapshot_at: at, ..Tally::default() };
-    let mut walk = Walk::new(plan, at, head, tally, values, Errands::new(), Live::default());
+    let mut walk = Walk::new(plan, at, head, tally, values, Errands::new(), Live::default()).observed(observer);
     if let Err(fault) = start(&mut walk, input) {
         walk.fault_run(fault.at(&workflow_path()).problem);
     }

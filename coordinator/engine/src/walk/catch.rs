@@ -7,6 +7,7 @@ use stepmill_protocol::{Millis, Pass};
 use super::Walk;
 use crate::fault::Fault;
 use crate::frame::{Ends, FrameId, Place, State, Try, TryPhase};
+use crate::observe::Passed;
 use crate::retry::Decision;
 use crate::scope::Site;
 use crate::values::Held;
@@ -78,10 +79,22 @@ impl<'p> Walk<'p> {
         }
         match decision {
             Decision::Up => return Some(fault),
-            Decision::Retry { delay } => self.try_again(id, fault.attempts, delay),
-            Decision::Handle => self.handle(id, &fault),
+            Decision::Retry { delay } => {
+                self.passed_try(id, Passed::Retried);
+                self.try_again(id, fault.attempts, delay);
+            }
+            Decision::Handle => {
+                self.passed_try(id, Passed::Caught);
+                self.handle(id, &fault);
+            }
         }
         None
+    }
+
+    fn passed_try(&self, id: FrameId, what: impl FnOnce(NodeId) -> Passed) {
+        if let Some(frame) = self.live.frames.get(&id).filter(|_| self.observer.is_some()) {
+            self.passed(what(frame.node));
+        }
     }
 
     /// An attempt at a block took longer than its retry policy allows.

@@ -9,6 +9,7 @@ use super::frames::Opening;
 use crate::errand::depth_below;
 use crate::fault::Fault;
 use crate::frame::{Call, Ends, Place, Ready, State, TryPhase};
+use crate::observe::Passed;
 use crate::scope::{Site, check};
 use crate::values::Held;
 
@@ -32,10 +33,12 @@ impl<'p> Walk<'p> {
         if let Some(condition) = &node.condition
             && !self.holds(&entry, condition, raw.value())?
         {
+            self.passed(Passed::Skipped(node.id));
             // A skipped task's `then` is skipped with it.
             self.after(place, node, raw, Next::Continue);
             return Ok(());
         }
+        self.passed(Passed::Entered(node.id));
         check(node.flow.input_schema.as_ref(), "task's input", raw.value())?;
         let input = match &node.flow.input_from {
             Some(from) => self.make(&entry, from, raw.value())?,
@@ -48,7 +51,7 @@ impl<'p> Walk<'p> {
                 self.pass(&site, node, output, node.then);
             }
             NodeKind::Switch { cases } => {
-                let next = self.choose(&site, cases, &input)?.unwrap_or(node.then);
+                let next = self.choose(&site, node, cases, &input)?.unwrap_or(node.then);
                 self.pass(&site, node, input.clone(), next);
             }
             NodeKind::Raise { error } => return Err(self.raised(&site, error, &input)?),
@@ -102,16 +105,20 @@ impl<'p> Walk<'p> {
         Ok(Opening { place: site.place, node, raw, input, chain: self.chain(site.place, node), timeout })
     }
 
-    fn choose(&self, site: &Site<'_>, cases: &[Case], input: &Held) -> Result<Option<Next>, Fault> {
-        let mut default = None;
-        for case in cases {
+    fn choose(&self, site: &Site<'_>, node: &Node, cases: &[Case], input: &Held) -> Result<Option<Next>, Fault> {
+        let mut chosen = None;
+        for (number, case) in cases.iter().enumerate() {
             match &case.when {
-                Some(when) if self.holds(site, when, input.value())? => return Ok(Some(case.then)),
+                Some(when) if self.holds(site, when, input.value())? => {
+                    chosen = Some((number, case.then));
+                    break;
+                }
                 Some(_) => {}
-                None => default = default.or(Some(case.then)),
+                None => chosen = chosen.or(Some((number, case.then))),
             }
         }
-        Ok(default)
+        self.passed(Passed::Chose(node.id, chosen.map(|(number, _)| number)));
+        Ok(chosen.map(|(_, then)| then))
     }
 
     /// The fault that a `raise` describes.

@@ -22,6 +22,7 @@ use crate::command::Command;
 use crate::errand::{Errand, Errands};
 use crate::fault::shortened;
 use crate::frame::Ready;
+use crate::observe::Observer;
 use crate::run::{End, Head, Live, Phase, Run, Tally};
 use crate::values::{Held, Values};
 
@@ -41,6 +42,8 @@ pub(crate) struct Walk<'p> {
     /// What was asked for in this very fold: dispatches, and timers above this number.
     asked_now: BTreeSet<CommandId>,
     timers_before: u64,
+    /// Who looks on, if somebody does.
+    pub(crate) observer: Option<&'p Observer>,
     /// Set once the run ends in this fold.
     pub(crate) end: Option<End>,
 }
@@ -57,7 +60,7 @@ impl<'p> Walk<'p> {
     ) -> Self {
         let timers_before = live.last.timer;
         let (commands, asked_now) = (Vec::new(), BTreeSet::new());
-        Self { plan, at, head, tally, values, errands, live, commands, asked_now, timers_before, end: None }
+        Self { plan, at, head, tally, values, errands, live, commands, asked_now, timers_before, observer: None, end: None }
     }
 
     /// Lets tokens go on until all wait or the fold has had its share of nodes, then closes the books.

@@ -11,6 +11,7 @@ use super::Walk;
 use crate::fault::Fault;
 use crate::frame::{FrameId, Items, Join, Place, State};
 use crate::mention::Texts;
+use crate::observe::Passed;
 use crate::scope::Site;
 use crate::values::Held;
 
@@ -26,6 +27,7 @@ impl<'p> Walk<'p> {
     ) -> Result<(), Fault> {
         let list = self.evaluate(site, items, input.value())?;
         let count = count(&list)?;
+        self.passed(Passed::Counted(node.id, count));
         let opening = self.opening(site, node, raw, input)?;
         let context = Texts::default().template(items).mention("context");
         let items = Items { count, context: self.live.context.clone().filter(|_| context), memo: OnceLock::from(list) };
@@ -64,7 +66,11 @@ impl<'p> Walk<'p> {
             return Ok(true);
         };
         let site = Site { place: Place { parent: Some(id), slot: index }, ..Site::inside(node, frame) };
-        self.holds(&site, condition, flow.value())
+        let goes_on = self.holds(&site, condition, flow.value())?;
+        if !goes_on {
+            self.passed(Passed::Stopped(node.id));
+        }
+        Ok(goes_on)
     }
 }
 
