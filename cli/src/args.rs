@@ -14,6 +14,7 @@ Examples:
   stepmill validate flow.yaml                    check a definition, see every mistake
   stepmill check flow.yaml                       look closer: what never runs or never ends
   stepmill graph flow.yaml > flow.svg            draw it
+  stepmill test flows/                           run the cases in its *.test.yaml files
   stepmill define flow.yaml                      register it
   stepmill submit flow --input '{\"n\":1}' --wait  run it and print the output
   stepmill watch RUN                             follow a run step by step
@@ -98,6 +99,8 @@ pub(crate) enum Command {
     Check(command::check::CheckArgs),
     /// Draw a definition, and a run on it
     Graph(command::graph::GraphArgs),
+    /// Run the test cases of definitions, without a server
+    Test(command::test::TestArgs),
     /// Start a run
     Submit(command::submit::SubmitArgs),
     /// Show a run
@@ -122,7 +125,12 @@ impl Command {
     /// The settings that were given as flags of the command.
     pub(crate) fn flags(&self, flags: &mut Flags) {
         match self {
-            Self::Demo(_) | Self::Validate(_) | Self::Check(_) | Self::Bench(_) | Self::Completions(_) => {}
+            Self::Demo(_)
+            | Self::Validate(_)
+            | Self::Test(_)
+            | Self::Check(_)
+            | Self::Bench(_)
+            | Self::Completions(_) => {}
             Self::Dev(a) => a.flags(flags),
             Self::Coordinator(a) => a.flags(flags),
             Self::Worker(a) => a.flags(flags),

@@ -28,6 +28,8 @@ use clap::Parser as _;
 
 pub use local::{Local, LocalBuilder, LocalError};
 pub use stepmill_protocol::{Client, Problem, RunId, Value, WorkflowName};
+/// Tests of definitions, in virtual time.
+pub use stepmill_testing as testing;
 /// The SDK for steps.
 pub use stepmill_worker as worker;
 

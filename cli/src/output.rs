@@ -28,6 +28,12 @@ impl Output {
         !self.json && std::io::stderr().is_terminal()
     }
 
+    /// Whether results may have colours: for people who look at a terminal and have not refused them.
+    pub(crate) fn colours(self) -> bool {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        !self.json && !refused && std::io::stdout().is_terminal()
+    }
+
     /// Prints a result for people, with a line end.
     pub(crate) fn text(self, text: &str) -> Result<(), CliError> {
         if self.json { Ok(()) } else { write_stdout(format!("{text}\n").as_bytes()) }

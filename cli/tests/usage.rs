@@ -8,7 +8,7 @@ use common::{run, stderr, stdout};
 #[test]
 fn help_of_every_command() {
     let dir = tempfile::tempdir().unwrap();
-    let commands: [&[&str]; 20] = [
+    let commands: [&[&str]; 21] = [
         &[],
         &["demo"],
         &["dev"],
@@ -18,6 +18,7 @@ fn help_of_every_command() {
         &["validate"],
         &["check"],
         &["graph"],
+        &["test"],
         &["submit"],
         &["get"],
         &["list"],

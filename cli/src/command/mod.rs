@@ -14,6 +14,7 @@ pub(crate) mod graph;
 pub(crate) mod list;
 pub(crate) mod signal;
 pub(crate) mod submit;
+pub(crate) mod test;
 pub(crate) mod validate;
 pub(crate) mod watch;
 pub(crate) mod worker;
@@ -47,6 +48,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Validate(args) => validate::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Graph(args) => graph::run(context, args).await,
+        Command::Test(args) => test::run(context, &args),
         Command::Submit(args) => submit::run(context, args).await,
         Command::Get(args) => get::run(context, args).await,
         Command::List(args) => list::run(context, args).await,

@@ -20,8 +20,8 @@ mod tree;
 pub use compile::{Compiled, compile, digest};
 pub use document::{Document, Place, Placed};
 pub use mistake::{Mistake, Mistakes, Severity, Shown};
-pub use published::SCHEMA;
 pub use near::nearest;
+pub use published::SCHEMA;
 
 /// Whether a text is meant to be a definition: a document that has a `document`, or one that cannot be read but begins a line
 /// with it.

@@ -80,7 +80,9 @@ pub(crate) fn fold<'p>(
     }
     let Run { head, tally, values, errands, phase, checked } = run;
     match phase {
-        Phase::Live(live) => on_the_way(Walk::new(plan, at, head, tally, values, errands, live).observed(observer), event),
+        Phase::Live(live) => {
+            on_the_way(Walk::new(plan, at, head, tally, values, errands, live).observed(observer), event)
+        }
         Phase::Parked(live, problem) => match event {
             Event::Cancel { reason } => {
                 let mut walk = Walk::new(plan, at, head, tally, values, errands, live);

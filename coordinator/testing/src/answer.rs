@@ -231,13 +231,13 @@ impl JsonSchema for Answers {
 
 impl<'de> Deserialize<'de> for Times {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::String(text) if text == "always" => Ok(Self::Always),
-            other => match other.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0) {
-                Some(count) => Ok(Self::Count(count)),
-                None => Err(de::Error::custom("`times` must be a whole number from 1 on, or `always`")),
-            },
+        let value = Value::deserialize(deserializer)?;
+        if value == "always" {
+            return Ok(Self::Always);
         }
+        let count = value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+        let wrong = || de::Error::custom("`times` must be a whole number from 1 on, or `always`");
+        count.map(Self::Count).ok_or_else(wrong)
     }
 }
 

@@ -58,9 +58,9 @@ fn facts(names: Names<'_>, case: &Case, seen: &Seen) -> Facts {
     let view = seen.run.as_ref().map(|run| run.view(names.plan));
     let name = |id: &NodeId| names.plan.get(*id).map_or_else(String::new, |node| node.name.as_ref().into());
     let chose = seen.trail.chose.iter().map(|(id, case)| {
-        let chosen = names.plan.get(*id).and_then(|node| match &node.kind {
-            NodeKind::Switch { cases } => case.and_then(|n| cases.get(n)).map(|case| case.name.clone()),
-            _other => None,
+        let chosen = names.plan.get(*id).and_then(|node| {
+            let NodeKind::Switch { cases } = &node.kind else { return None };
+            Some(cases.get((*case)?)?.name.clone())
         });
         format!("{}: {}", name(id), chosen.as_deref().unwrap_or("none"))
     });

@@ -46,28 +46,35 @@ pub struct Spot {
 
 /// What the cases of a definition reach of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Coverage(BTreeMap<Key, Spot>);
+pub struct Coverage {
+    spots: Vec<Spot>,
+    /// Where in the list.
+    places: BTreeMap<Key, usize>,
+}
 
 impl Coverage {
     /// Of a plan, with nothing reached.
     pub(crate) fn of(plan: &Plan) -> Self {
-        let mut spots = BTreeMap::new();
-        for node in Names::of(plan).steps() {
+        let mut steps: Vec<&Node> = Names::of(plan).steps().collect();
+        steps.sort_by_cached_key(|node| order(&node.path.0));
+        let (mut spots, mut places) = (Vec::new(), BTreeMap::new());
+        for node in steps {
             let mut add = |key, kind, branch: String| {
-                spots.insert(key, Spot { kind, path: node.path.0.as_ref().into(), branch, hits: 0 });
+                places.insert(key, spots.len());
+                spots.push(Spot { kind, path: node.path.0.as_ref().into(), branch, hits: 0 });
             };
             add(Key::Node(node.id), SpotKind::Node, String::new());
             for (key, branch) in branches(node) {
                 add(key, SpotKind::Branch, branch);
             }
         }
-        Self(spots)
+        Self { spots, places }
     }
 
     /// Adds what a case reached.
     pub fn add(&mut self, outcome: &Outcome) {
         for (key, hits) in &outcome.hits {
-            if let Some(spot) = self.0.get_mut(key) {
+            if let Some(spot) = self.places.get(key).and_then(|at| self.spots.get_mut(*at)) {
                 spot.hits = spot.hits.saturating_add(*hits);
             }
         }
@@ -75,7 +82,7 @@ impl Coverage {
 
     /// All places, in the order of the definition.
     pub fn spots(&self) -> impl Iterator<Item = &Spot> {
-        self.0.values()
+        self.spots.iter()
     }
 
     /// Those that no case reached.
@@ -98,6 +105,11 @@ impl Coverage {
             (reached, all) => reached as f64 * 100.0 / all as f64,
         }
     }
+}
+
+/// Paths in the order of the definition: the second task before the tenth.
+fn order(path: &str) -> Vec<(usize, String)> {
+    path.split('/').map(|segment| (segment.parse().unwrap_or(usize::MAX), segment.to_owned())).collect()
 }
 
 fn branches(node: &Node) -> Vec<(Key, String)> {

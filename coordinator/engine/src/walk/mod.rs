@@ -60,7 +60,20 @@ impl<'p> Walk<'p> {
     ) -> Self {
         let timers_before = live.last.timer;
         let (commands, asked_now) = (Vec::new(), BTreeSet::new());
-        Self { plan, at, head, tally, values, errands, live, commands, asked_now, timers_before, observer: None, end: None }
+        Self {
+            plan,
+            at,
+            head,
+            tally,
+            values,
+            errands,
+            live,
+            commands,
+            asked_now,
+            timers_before,
+            observer: None,
+            end: None,
+        }
     }
 
     /// Lets tokens go on until all wait or the fold has had its share of nodes, then closes the books.
