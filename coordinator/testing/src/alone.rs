@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stepmill_definition::expression::Expression;
-use stepmill_definition::plan::{DataFlow, Next, Node, NodeId, NodeKind, Plan, Template};
+use stepmill_definition::plan::{DataFlow, Join, Next, Node, NodeId, NodeKind, Plan, Template};
 use stepmill_protocol::StepPath;
 
 use crate::case::Alone;
@@ -29,7 +29,15 @@ pub(crate) fn rebuild(mut plan: Plan, step: NodeId, alone: &Alone, workflow_inpu
     for (name, value) in &alone.variables {
         let name: Arc<str> = name.as_str().into();
         let items = constant(&Value::Array(vec![value.clone()]));
-        let around = NodeKind::For { each: name.clone(), at: name, items, while_: None, concurrency: None, body };
+        let around = NodeKind::For {
+            each: name.clone(),
+            at: name,
+            items,
+            while_: None,
+            concurrency: None,
+            join: Join::All,
+            body,
+        };
         body = add(&mut plan, DataFlow::default(), around);
     }
     let told = [("output", "."), ("context", "$context")].into_iter().filter_map(|(field, text)| {
