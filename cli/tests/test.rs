@@ -74,7 +74,7 @@ fn machines_get_one_object_and_ci_servers_get_junit() {
     let shown = json(&output);
     assert_eq!((&shown["ok"], &shown["cases"], &shown["failed"]), (&false.into(), &2.into(), &1.into()));
     let failure = &shown["files"][0]["cases"][1]["failures"][0];
-    assert_eq!((&failure["code"], &failure["line"]), (&"output".into(), &10.into()));
+    assert_eq!((&failure["code"], &failure["line"]), (&"output".into(), &9.into()));
     assert_eq!(failure["differences"][0]["got"], "Hello!");
     assert_eq!(shown["coverage"][0]["branches"]["percent"], 100.0);
     let xml = std::fs::read_to_string(dir.path().join("out/cases.xml")).unwrap();
