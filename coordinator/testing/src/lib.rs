@@ -31,13 +31,14 @@
 //! | `suite` | a file of cases |
 //! | `prepare`, `names` | a case held against the plan: names resolved, expressions compiled |
 //! | `alone` | the plan of one step by itself |
-//! | `world`, `worker`, `mock` | the run in virtual time |
+//! | `world`, `worker`, `child`, `mock` | the run in virtual time |
 //! | `trail`, `coverage` | what was seen on the way |
 //! | `compare`, `sequence`, `difference` | what was expected |
 
 mod alone;
 mod answer;
 mod case;
+mod child;
 mod compare;
 mod coverage;
 mod definition;

@@ -1,12 +1,14 @@
 //! The worker of a case: decides as every worker does, but its handlers are mocks.
 
 use serde_json::Value;
-use stepmill_definition::expression::Variables;
+use stepmill_definition::Place;
+use stepmill_definition::expression::{ExpressionError, Variables};
 use stepmill_definition::plan::NodeId;
 use stepmill_protocol::limit::VALUE_BYTES_MAX;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{
-    AttemptNo, CommandId, Event, MayRun, Millis, Payload, Problem, SecretScope, Task, Timestamp, Usage, ValueId, codec,
+    AttemptNo, CommandId, Event, MayRun, Millis, Payload, Problem, SecretScope, StepKind, Task, Timestamp, Usage,
+    ValueId, codec,
 };
 use stepmill_worker_engine::{Arrival, Attempt, Command, Event as WorkerEvent, Fault, Finish};
 
@@ -146,7 +148,7 @@ impl World<'_> {
         let reply = match choose(&mut self.mocks, node, input) {
             Ok(reply) => reply,
             Err(no) => {
-                let failure = self.unanswered(node, task, input, no);
+                let failure = self.unanswered(node, &task.kind, input, no);
                 self.stop(failure);
                 return None;
             }
@@ -167,23 +169,28 @@ impl World<'_> {
                 }
                 Err(e) => {
                     let place = reply.place.clone();
-                    let message =
-                        format!("the result of the mock of `{}` cannot be evaluated: {e}", self.names.shown(node));
-                    let help = format!("the step's input was {}", brief(input));
-                    self.stop(Failure::new("mock", &place, message, help));
+                    let failure = self.no_result(node, input, &place, &e);
+                    self.stop(failure);
                     return None;
                 }
             },
         })
     }
 
-    fn unanswered(&self, node: NodeId, task: &Task, input: &Value, no: NoAnswer) -> Failure {
+    /// The result of a mock is no value.
+    pub(crate) fn no_result(&self, node: NodeId, input: &Value, place: &Place, e: &ExpressionError) -> Failure {
+        let message = format!("the result of the mock of `{}` cannot be evaluated: {e}", self.names.shown(node));
+        Failure::new("mock", place, message, format!("the step's input was {}", brief(input)))
+    }
+
+    /// A step has no answer.
+    pub(crate) fn unanswered(&self, node: NodeId, kind: &StepKind, input: &Value, no: NoAnswer) -> Failure {
         let step = self.names.shown(node);
         let was = format!("its input was {}", brief(input));
         match no {
             NoAnswer::NotMocked => {
-                let message = format!("the step `{step}` (call: {}) has no mock", task.kind);
-                let example = example(task.kind.as_str());
+                let message = format!("the step `{step}` (call: {kind}) has no mock");
+                let example = example(kind.as_str());
                 let help = format!("{was}\nadd to the case:\n  mocks:\n    {step}: {example}");
                 Failure::new("not-mocked", self.case_place(), message, help)
             }

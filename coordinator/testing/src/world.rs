@@ -7,6 +7,7 @@ use stepmill_protocol::api::Folded;
 use stepmill_protocol::{CommandId, Event, Millis, PartitionNo, Problem, RunId, Submitted, Task, TimerId, Timestamp};
 
 use crate::case::Case;
+use crate::child::Child;
 use crate::limit::EVENTS_MAX;
 use crate::mock::Mock;
 use crate::names::Names;
@@ -36,7 +37,9 @@ enum Due {
     Turn(u64),
     Timer(TimerId),
     Delivery(CommandId, u64),
+    Action(CommandId),
     Finish(Box<Work>),
+    ChildEnd(Box<Child>),
     Signal(usize),
     Cancel,
 }
@@ -117,7 +120,13 @@ impl<'c> World<'c> {
             .values()
             .filter_map(|due| match due {
                 Due::Signal(n) => Some(*n),
-                Due::Turn(_) | Due::Timer(_) | Due::Delivery(..) | Due::Finish(_) | Due::Cancel => None,
+                Due::Turn(_)
+                | Due::Timer(_)
+                | Due::Delivery(..)
+                | Due::Action(_)
+                | Due::Finish(_)
+                | Due::ChildEnd(_)
+                | Due::Cancel => None,
             })
             .collect();
         if !self.stopped {
@@ -158,6 +167,11 @@ impl<'c> World<'c> {
         self.plan_at(at, Rank::Deed, Due::Finish(work));
     }
 
+    /// A run of another workflow will end.
+    pub(crate) fn end_child_at(&mut self, at: Timestamp, child: Box<Child>) {
+        self.plan_at(at, Rank::Deed, Due::ChildEnd(child));
+    }
+
     fn submit(&mut self) {
         let plan = self.names.plan;
         let submitted = Submitted {
@@ -167,6 +181,7 @@ impl<'c> World<'c> {
             input: self.case.input.clone(),
             secret: SECRET.to_vec(),
             key: None,
+            parent: None,
         };
         match self.fold(&Event::Submitted(submitted)) {
             Folded::Refused(problem) => self.refused = Some(problem),
@@ -181,8 +196,10 @@ impl<'c> World<'c> {
                 self.timers.remove(&timer);
                 self.fold(&Event::TimerDue { timer });
             }
+            Due::Action(id) => self.act(id),
             Due::Delivery(id, deliveries) => self.deliver(id, deliveries),
             Due::Finish(work) => self.finish(*work),
+            Due::ChildEnd(child) => self.end_child(*child),
             Due::Signal(n) => self.signal(n),
             Due::Cancel => {
                 let reason = self.case.cancel.as_ref().map(|cancel| cancel.reason.clone()).unwrap_or_default();
@@ -254,6 +271,9 @@ impl<'c> World<'c> {
 
     fn carry_out(&mut self, command: Command) {
         match command {
+            Command::Dispatch { id, pool, .. } if pool.is_system() => {
+                self.plan_at(self.now, Rank::Turn, Due::Action(id));
+            }
             Command::Dispatch { id, .. } => {
                 let task = self.run.as_ref().and_then(|run| run.task(self.names.plan, id, PartitionNo(0)));
                 if let Some(task) = task {

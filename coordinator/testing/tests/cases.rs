@@ -345,3 +345,29 @@ fn a_failed_case_ends_a_test() {
     let case = Case::new("it").mock("work", Answer::result(json!(1))).expect_output(json!(2));
     definition(CALL).run(&case).assert();
 }
+
+#[test]
+fn runs_of_other_workflows_are_mocked_like_steps() {
+    let starts = "
+do:
+  - ship:
+      try: [{parcel: {run: {workflow: {namespace: default, name: parcel, version: '1.0.0', input: {to: '${ .city }'}}}}}]
+      catch: {do: [{byHand: {set: {why: '${ $error.detail }'}}}]}
+  - tell: {run: {workflow: {namespace: default, name: letter, version: '1.0.0'}, await: false}}
+";
+    let case = "
+input: {city: Rome}
+mocks: {parcel: {result: '${ {sent: .to} }', latency: PT2H, usage: {modelCalls: 2}}}
+expect:
+  path: [ship, parcel, tell]
+  output: {sent: Rome}
+  commands: [{step: parcel, pool: system, input: {to: Rome}}, {step: tell, at: PT2H}]
+  modelCalls: 2
+  took: PT2H
+";
+    run(starts, case).assert();
+    let fails = "mocks: {parcel: {error: no van}}\nexpect: {output: {why: no van}, path: [ship, parcel, byHand, tell]}";
+    run(starts, fails).assert();
+    run(starts, "mocks: {parcel: {hangs: true}}\nexpect: {state: running, path: [ship, parcel]}").assert();
+    assert_eq!(codes(&run(starts, "input: {}")), ["not-mocked"]);
+}
