@@ -34,6 +34,13 @@ pub const SIGNALS_BUFFERED_MAX: usize = 1_000;
 pub const RUN_DEPTH_MAX: u32 = 32;
 /// Attempts of one step, where a retry policy sets no lower limit.
 pub const ATTEMPTS_MAX: u32 = 1_000;
+/// Finished steps of one run that are kept to be undone. With so many, no further step that names a compensation begins; those under
+/// way then are kept too.
+pub const COMPENSATIONS_MAX: usize = 1_000;
+/// Attempts at undoing one step, before a person must look.
+pub const COMPENSATION_ATTEMPTS_MAX: u32 = 5;
+/// The delay before the second of them; it doubles from one to the next.
+pub const COMPENSATION_DELAY: Millis = Millis(1_000);
 /// Deliveries of one task message before it goes to the dead letters.
 pub const DELIVERIES_MAX: u64 = 20;
 /// Tasks of one pool that are published and not finished at a time; the rest wait in the store.

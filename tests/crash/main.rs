@@ -9,6 +9,7 @@
 )]
 
 mod check;
+mod compensation;
 mod constructs;
 mod embedded;
 mod load;

@@ -1,6 +1,7 @@
 //! The plan: a compiled definition as a numbered table of nodes. The engine walks it; nothing outside of this package makes
 //! one. All names are resolved, all expressions compiled, all constants checked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -37,6 +38,9 @@ pub struct Plan {
     pub secrets: Vec<String>,
     /// The `document` block as JSON (for `$workflow.definition`).
     pub document: Value,
+    /// `metadata.compensate`: from a task to the node that undoes it. That node lies in no list; its input is an object with
+    /// `input` and `output`, which are the task's, and it fails when trying again has not helped.
+    pub compensations: BTreeMap<NodeId, NodeId>,
 }
 
 impl Plan {

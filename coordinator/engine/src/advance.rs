@@ -10,6 +10,9 @@ use crate::run::{Phase, Run};
 use crate::transition::{acted, cancel, child, lost, park, report, rest, resume, signal, submit, timer};
 use crate::walk::Walk;
 
+/// The signal that lets a run try again to undo what it could not.
+const UNDO_AGAIN: &str = "compensate";
+
 /// What a fold gives.
 #[derive(Debug)]
 pub struct Outcome {
@@ -88,6 +91,11 @@ pub(crate) fn fold<'p>(
                 let mut walk = Walk::new(plan, at, head, tally, values, errands, live);
                 let answer = cancel::put_aside(&mut walk, reason);
                 walk.go(answer)
+            }
+            Event::Signal { name, .. } if name == UNDO_AGAIN && live.ending.is_some() => {
+                let mut walk = Walk::new(plan, at, head, tally, values, errands, live);
+                walk.undo_last();
+                walk.go(Folded::Applied)
             }
             Event::Submitted(_)
             | Event::Report(_)

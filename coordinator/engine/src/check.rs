@@ -27,6 +27,8 @@ pub(crate) enum Broken {
     Node(u64, u32),
     #[error("a token is to enter node {0}, which the plan does not have")]
     Entry(u32),
+    #[error("node {0} is to be undone, but the plan does not say how")]
+    Undo(u32),
     #[error("{0} is given as the last number, which cannot be")]
     Number(u64),
 }
@@ -120,7 +122,7 @@ impl Live {
             let node = plan.get(frame.node).filter(|node| fits(node, frame)).ok_or(Broken::Node(id.0, frame.node.0))?;
             match frame.place.parent {
                 Some(parent) => self.check_below(plan, parent, node.id)?,
-                None if node.id == plan.root => {}
+                None if is_first(plan, node.id) => {}
                 None => return Err(Broken::Node(id.0, node.id.0)),
             }
         }
@@ -130,20 +132,28 @@ impl Live {
                     plan.get(*node).ok_or(Broken::Entry(node.0))?;
                     match place.parent {
                         Some(parent) => self.check_below(plan, parent, *node)?,
-                        None if *node == plan.root => {}
+                        None if is_first(plan, *node) => {}
                         None => return Err(Broken::Entry(node.0)),
                     }
                 }
                 Ready::Fill(_) => {}
             }
         }
-        Ok(())
+        match self.undo.iter().find(|undo| !plan.compensations.contains_key(&undo.node)) {
+            Some(undo) => Err(Broken::Undo(undo.node.0)),
+            None => Ok(()),
+        }
     }
 
     fn check_below(&self, plan: &Plan, parent: FrameId, node: NodeId) -> Result<(), Broken> {
         let above = self.frames.get(&parent).and_then(|f| plan.get(f.node));
         if above.is_some_and(|above| has_child(above, node)) { Ok(()) } else { Err(Broken::Node(parent.0, node.0)) }
     }
+}
+
+/// Whether a token may begin there: the workflow's own list, or what undoes a step.
+fn is_first(plan: &Plan, node: NodeId) -> bool {
+    node == plan.root || plan.compensations.values().any(|undoes| *undoes == node)
 }
 
 fn fits(node: &Node, frame: &Frame) -> bool {

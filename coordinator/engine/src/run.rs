@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
+use stepmill_definition::plan::NodeId;
 use stepmill_protocol::api::RunState;
 use stepmill_protocol::{
     Digest, Namespace, Parent, Problem, RunId, TimerId, Timestamp, Usage, Version, Visit, WorkflowName,
@@ -103,9 +104,23 @@ pub(crate) struct Live {
     pub(crate) branches: usize,
     /// Outputs of finished branches that wait for the others.
     pub(crate) gathered: usize,
+    /// Finished steps that name what undoes them, in the order of their ends.
+    #[serde(default)]
+    pub(crate) undo: Vec<Undo>,
+    /// How the run ends once they are undone; set while that is under way.
+    #[serde(default)]
+    pub(crate) ending: Option<Box<End>>,
     /// Which frame waits for the report on a visit; made from the frames after a load.
     #[serde(skip)]
     pub(crate) calls: BTreeMap<Visit, FrameId>,
+}
+
+/// A finished step that can be undone.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Undo {
+    pub(crate) node: NodeId,
+    pub(crate) input: Held,
+    pub(crate) output: Held,
 }
 
 /// The last numbers given out.
@@ -137,6 +152,14 @@ impl Live {
                 Ready::Enter(_, _, raw) => f(raw)?,
                 Ready::Fill(_) => {}
             }
+        }
+        for undo in &mut self.undo {
+            f(&mut undo.input)?;
+            f(&mut undo.output)?;
+        }
+        match self.ending.as_deref_mut() {
+            Some(End::Completed(held) | End::Faulted(held) | End::Cancelled(held)) => f(held)?,
+            None => {}
         }
         self.signals.iter_mut().try_for_each(|s| f(&mut s.data))
     }

@@ -25,7 +25,11 @@ impl Run {
     #[must_use]
     pub fn summary(&self) -> RunView {
         let error = match &self.phase {
-            Phase::Live(_) | Phase::Ended(_, End::Completed(_)) => None,
+            Phase::Live(live) => match live.ending.as_deref() {
+                Some(End::Faulted(problem) | End::Cancelled(problem)) => problem_of(problem),
+                Some(End::Completed(_)) | None => None,
+            },
+            Phase::Ended(_, End::Completed(_)) => None,
             Phase::Parked(_, problem) => Some(problem.clone()),
             Phase::Ended(_, End::Faulted(problem) | End::Cancelled(problem)) => problem_of(problem),
         };

@@ -49,10 +49,12 @@ impl<'a, 't> Compiler<'a, 't> {
                     hints.concurrency = self.concurrency(tree);
                     fine &= hints.concurrency.is_some();
                 }
+                // read by `compensate`, once the task has its number
+                "compensate" if is_call => {}
                 // read by `join`, with the branches at hand
                 "join" | "onFailure" if is_for || is_fork => {}
                 "budget" => fine &= self.budget(tree),
-                "pool" | "priority" | "concurrency" | "join" | "onFailure" => {
+                "pool" | "priority" | "concurrency" | "join" | "onFailure" | "compensate" => {
                     let owner = match &*entry.key {
                         "concurrency" => "for",
                         "join" | "onFailure" => "fork",

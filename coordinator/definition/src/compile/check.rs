@@ -37,6 +37,7 @@ impl<'a, 't> Compiler<'a, 't> {
             }
             self.functions.pop();
             self.nodes.truncate(before);
+            self.compensations.retain(|task, _| (task.0 as usize) < before);
         }
     }
 

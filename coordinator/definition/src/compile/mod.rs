@@ -3,6 +3,7 @@
 mod budget;
 mod call;
 mod check;
+mod compensate;
 mod flow;
 mod join;
 mod node;
@@ -11,6 +12,7 @@ mod policy;
 mod run_workflow;
 mod value;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepmill_protocol::limit::{PLAN_DEPTH_MAX, PLAN_NODES_MAX};
@@ -86,6 +88,9 @@ struct Compiler<'a, 't> {
     scope: Vec<Arc<str>>,
     /// The functions whose bodies are being compiled.
     functions: Vec<&'a str>,
+    /// From tasks to what undoes them; none is added while such a thing is compiled itself.
+    compensations: BTreeMap<NodeId, NodeId>,
+    undoing: bool,
     depth: usize,
     /// Whether a limit of the plan was reached and said.
     full: bool,
@@ -100,6 +105,8 @@ impl<'a, 't> Compiler<'a, 't> {
             nodes: Vec::new(),
             scope: Vec::new(),
             functions: Vec::new(),
+            compensations: BTreeMap::new(),
+            undoing: false,
             depth: 0,
             full: false,
         }
@@ -126,6 +133,7 @@ impl<'a, 't> Compiler<'a, 't> {
             timeout,
             secrets: self.uses.secrets.iter().map(|s| name(&s.text)).collect(),
             document: document.tree.to_json(),
+            compensations: self.compensations,
         };
         Some(plan)
     }

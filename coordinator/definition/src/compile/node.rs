@@ -34,6 +34,10 @@ impl<'a, 't> Compiler<'a, 't> {
             let hints = hints.unwrap_or_default();
             self.deeper(&task.name.at, task.name.span, |c| c.kind(task, kind, hints, id, path, targets))
         });
+        let compensated = !is_call || self.compensate(task, id, path);
+        if !compensated {
+            return None;
+        }
         self.put(Node {
             id,
             path: StepPath(path.into()),

@@ -101,6 +101,7 @@ impl<'p> Walk<'p> {
         input: &'a Held,
     ) -> Result<Opening<'a>, Fault> {
         self.room()?;
+        self.room_to_undo(node.id)?;
         let timeout = self.timeout_of(site, node, input)?;
         Ok(Opening { place: site.place, node, raw, input, chain: self.chain(site.place, node), timeout })
     }

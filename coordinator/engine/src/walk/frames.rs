@@ -18,7 +18,7 @@ use crate::visit::Chain;
 
 /// Bytes that a frame adds to the control state, roughly and rather too many.
 const FRAME_WEIGHT: u64 = 128;
-/// Bytes that the output of a finished branch adds.
+/// Bytes that the output of a finished branch adds, or a finished step that could be undone.
 const GATHERED_WEIGHT: u64 = 16;
 
 /// A frame to be opened.
@@ -48,7 +48,7 @@ impl Walk<'_> {
     /// Whether the control state has room for one more frame.
     pub(crate) fn room(&self) -> Result<(), Fault> {
         let frames = self.live.frames.len() as u64 * FRAME_WEIGHT;
-        let gathered = (self.live.gathered as u64).saturating_mul(GATHERED_WEIGHT);
+        let gathered = ((self.live.gathered + self.live.undo.len()) as u64).saturating_mul(GATHERED_WEIGHT);
         let errands = self.errands.len() as u64 * FRAME_WEIGHT;
         if frames.saturating_add(gathered).saturating_add(errands).saturating_add(self.values.weight())
             <= limit::RUN_STATE_BYTES_MAX as u64
@@ -83,7 +83,8 @@ impl Walk<'_> {
             place,
             began: self.at,
             raw: later.mention("task").then(|| raw.clone()),
-            input: (needs_input(node) || later.mention("input")).then(|| input.clone()),
+            input: (needs_input(node) || self.plan.compensations.contains_key(&node.id) || later.mention("input"))
+                .then(|| input.clone()),
             chain,
             timeout,
             state,

@@ -15,6 +15,7 @@ impl<'p> Walk<'p> {
     pub(crate) fn leave(&mut self, id: FrameId, output: Held) {
         let Some(frame) = self.close(id) else { return };
         let Some(node) = self.plan.get(frame.node) else { return };
+        self.keep_to_undo(&frame, &output);
         let site = Site::inside(node, &frame);
         let caught = matches!(&frame.state, State::Try(t) if matches!(t.phase, TryPhase::Catch(_)));
         let next = match &node.kind {
@@ -97,6 +98,9 @@ impl<'p> Walk<'p> {
 
     /// The last task is done: the workflow's own output.
     fn complete(&mut self, raw_output: Held) {
+        if self.live.ending.is_some() {
+            return self.undone();
+        }
         match self.workflow_output(raw_output) {
             Ok(output) => self.finish(End::Completed(output)),
             Err(fault) => self.fault_run(fault.at(&workflow_path()).problem),

@@ -8,6 +8,7 @@ mod frames;
 mod join;
 mod leave;
 mod repeat;
+mod undo;
 
 use std::collections::BTreeSet;
 
@@ -46,6 +47,8 @@ pub(crate) struct Walk<'p> {
     pub(crate) observer: Option<&'p Observer>,
     /// Set once the run ends in this fold.
     pub(crate) end: Option<End>,
+    /// Set once the run is put aside in this fold, for a person to look at.
+    pub(crate) aside: Option<Problem>,
 }
 
 impl<'p> Walk<'p> {
@@ -73,6 +76,7 @@ impl<'p> Walk<'p> {
             timers_before,
             observer: None,
             end: None,
+            aside: None,
         }
     }
 
@@ -102,7 +106,10 @@ impl<'p> Walk<'p> {
             }
             None => {
                 self.values.sweep();
-                Phase::Live(self.live)
+                match self.aside {
+                    Some(problem) => Phase::Parked(self.live, problem),
+                    None => Phase::Live(self.live),
+                }
             }
         };
         let Self { head, tally, values, errands, commands, .. } = self;
@@ -142,9 +149,17 @@ impl<'p> Walk<'p> {
         Outcome { run: Some(run), commands: Vec::new(), answer }
     }
 
-    /// Ends the run.
+    /// Ends the run: at once, or when what it has done is undone.
     pub(crate) fn finish(&mut self, end: End) {
         self.close_all();
+        match end {
+            End::Faulted(_) | End::Cancelled(_) if !self.live.undo.is_empty() => self.begin_undoing(end),
+            End::Completed(_) | End::Faulted(_) | End::Cancelled(_) => self.end_with(end),
+        }
+    }
+
+    /// Ends the run for good.
+    fn end_with(&mut self, end: End) {
         if self.head.parent.as_ref().is_some_and(|parent| parent.waits) {
             self.send(Errand::Tell);
         }
@@ -153,6 +168,9 @@ impl<'p> Walk<'p> {
 
     /// Ends the run with an error.
     pub(crate) fn fault_run(&mut self, problem: Problem) {
+        if self.live.ending.is_some() {
+            return self.undoing_failed(problem);
+        }
         let problem = self.hold_problem(&problem);
         self.finish(End::Faulted(problem));
     }
