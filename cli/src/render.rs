@@ -19,6 +19,9 @@ pub(crate) fn run_view(view: &RunView) -> String {
     if let Some(ended) = view.ended_at {
         rows.push(("ended", format!("{} (after {})", when::date_time(ended), when::length(took(view, ended)))));
     }
+    if let Some(parent) = &view.parent {
+        rows.push(("started by", format!("{} of run {}", parent.path, parent.run)));
+    }
     rows.push(("steps done", view.steps_done.to_string()));
     if view.attempts_failed > 0 {
         rows.push(("attempts failed", view.attempts_failed.to_string()));
@@ -60,6 +63,9 @@ pub(crate) fn live_step(step: &StepView) -> String {
             line += &format!(", attempt {attempt}");
         }
         line.push(')');
+    }
+    if let Some(child) = step.child {
+        line += &format!(", run {child}");
     }
     if let Some(until) = step.until {
         line += &format!(", until {}", when::date_time(until));

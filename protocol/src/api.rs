@@ -169,6 +169,18 @@ pub struct RunView {
     /// What its steps used up so far.
     #[serde(default)]
     pub usage: Usage,
+    /// The step of another run that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentView>,
+}
+
+/// The step that started a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentView {
+    /// Of which run.
+    pub run: RunId,
+    /// Its place.
+    pub path: StepPath,
 }
 
 /// A step that a run is at now.
@@ -187,6 +199,9 @@ pub struct StepView {
     /// When the wait ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// The run that it has started, or is about to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<RunId>,
 }
 
 /// What a step waits for.

@@ -57,5 +57,7 @@ pub const SNAPSHOT_EVENTS: u64 = 10_000;
 pub const LIST_PAGE_MAX: usize = 500;
 /// The longest a `get` or `result` waits before it answers with what is known.
 pub const API_WAIT_MAX: Millis = Millis(60_000);
+/// The shortest time between two runs of a schedule.
+pub const SCHEDULE_PAUSE_MIN: Millis = Millis(100);
 /// The longest wait, timeout or retry delay: ten years.
 pub const DURATION_MAX: Millis = Millis(10 * 365 * 24 * 3_600_000);

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod check;
 mod compile;
+pub mod cron;
 pub mod document;
 pub mod duration;
 pub mod expression;
@@ -13,6 +14,7 @@ mod near;
 pub mod plan;
 mod published;
 mod scalar;
+pub mod schedule;
 pub mod schema;
 mod template;
 mod tree;

@@ -34,6 +34,8 @@ pub struct Plan {
     pub flow: DataFlow,
     /// The workflow's `timeout.after`.
     pub timeout: Option<DurationSpec>,
+    /// `schedule`: when it starts by itself.
+    pub schedule: Option<Schedule>,
     /// `use.secrets`: the names that expressions may refer to as `$secrets.<name>`.
     pub secrets: Vec<String>,
     /// The `document` block as JSON (for `$workflow.definition`).
@@ -41,6 +43,17 @@ pub struct Plan {
     /// `metadata.compensate`: from a task to the node that undoes it. That node lies in no list; its input is an object with
     /// `input` and `output`, which are the task's, and it fails when trying again has not helped.
     pub compensations: BTreeMap<NodeId, NodeId>,
+}
+
+/// When a workflow starts by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// Once in each interval.
+    Every(stepmill_protocol::Millis),
+    /// At the times of a cron pattern, in UTC.
+    Cron(String),
+    /// At once, and this long after each end.
+    After(stepmill_protocol::Millis),
 }
 
 impl Plan {

@@ -120,8 +120,11 @@ impl Walk<'_> {
             DurationSpec::Const(millis) => *millis,
             DurationSpec::Template(template) => {
                 let value = self.evaluate(site, template, on)?;
-                stepmill_definition::duration::from_value(&value)
-                    .map_err(|reason| Fault::standard(Standard::Expression, reason))?
+                match value.get("cron").and_then(Value::as_str) {
+                    Some(pattern) => stepmill_definition::cron::until_next(pattern, self.at),
+                    None => stepmill_definition::duration::from_value(&value),
+                }
+                .map_err(|reason| Fault::standard(Standard::Expression, reason))?
             }
         };
         if millis > limit::DURATION_MAX {

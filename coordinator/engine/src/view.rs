@@ -1,9 +1,10 @@
 //! A run as clients see it.
 
 use stepmill_definition::plan::{NodeId, NodeKind, Plan};
-use stepmill_protocol::api::{RunView, StepView, WaitsFor};
-use stepmill_protocol::{AttemptNo, Problem, StepPath};
+use stepmill_protocol::api::{ParentView, RunView, StepView, WaitsFor};
+use stepmill_protocol::{AttemptNo, Problem, RunId, StepPath};
 
+use crate::errand::child;
 use crate::frame::{Frame, Ready, State, TryPhase};
 use crate::run::{End, Live, Phase, Run};
 use crate::values::Held;
@@ -14,7 +15,7 @@ impl Run {
     pub fn view(&self, plan: &Plan) -> RunView {
         let mut view = self.summary();
         match &self.phase {
-            Phase::Live(live) | Phase::Parked(live, _) => view.live = live.steps(plan),
+            Phase::Live(live) | Phase::Parked(live, _) => view.live = live.steps(plan, self.head.id),
             Phase::Ended(_, End::Completed(output)) => view.output = Some(output.value().as_ref().clone()),
             Phase::Ended(_, End::Faulted(_) | End::Cancelled(_)) => {}
         }
@@ -49,6 +50,7 @@ impl Run {
             steps_done: self.tally.steps_done,
             attempts_failed: self.tally.attempts_failed,
             usage: self.tally.usage,
+            parent: self.head.parent.as_ref().map(|p| ParentView { run: p.id.run, path: p.path.clone() }),
         }
     }
 }
@@ -58,8 +60,8 @@ fn problem_of(held: &Held) -> Option<Problem> {
 }
 
 impl Live {
-    fn steps(&self, plan: &Plan) -> Vec<StepView> {
-        let waiting = self.frames.values().filter_map(|frame| self.step(plan, frame));
+    fn steps(&self, plan: &Plan, run: RunId) -> Vec<StepView> {
+        let waiting = self.frames.values().filter_map(|frame| self.step(plan, run, frame));
         let ready = self.ready.iter().filter_map(|ready| {
             let node = match ready {
                 Ready::Enter(_, node, _) => *node,
@@ -70,7 +72,7 @@ impl Live {
         waiting.chain(ready).collect()
     }
 
-    fn step(&self, plan: &Plan, frame: &Frame) -> Option<StepView> {
+    fn step(&self, plan: &Plan, run: RunId, frame: &Frame) -> Option<StepView> {
         let path = path(plan, frame.node);
         let until = |timer| self.timers.get(&timer).map(|t| t.due);
         match &frame.state {
@@ -99,7 +101,8 @@ impl Live {
                 let waits_for = if call.not_before.is_some() { WaitsFor::Retry } else { WaitsFor::Report };
                 let attempt = Some(AttemptNo(call.attempt()));
                 let until = call.not_before.or(frame.timeout.and_then(until));
-                Some(StepView { attempt, kind, until, ..step(path, waits_for) })
+                let child = call.pool.is_system().then(|| child(plan, frame.node, &call.id(run))).flatten();
+                Some(StepView { attempt, kind, until, child, ..step(path, waits_for) })
             }
         }
     }
@@ -110,5 +113,5 @@ fn path(plan: &Plan, node: NodeId) -> StepPath {
 }
 
 fn step(path: StepPath, waits_for: WaitsFor) -> StepView {
-    StepView { path, waits_for, attempt: None, kind: None, until: None }
+    StepView { path, waits_for, attempt: None, kind: None, until: None, child: None }
 }

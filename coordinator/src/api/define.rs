@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use stepmill_definition::plan::Plan;
+use stepmill_definition::schedule::SUFFIX;
 use stepmill_protocol::api::{DefineRequest, DefineResponse};
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Digest, Namespace, Problem, Version, WorkflowName};
 
-use super::{queue_problem, store_problem};
+use super::{queue_problem, schedule, store_problem};
 use crate::port::store::StoredDefinition;
 use crate::shared::Shared;
 
@@ -54,7 +56,11 @@ pub(super) async fn define(
         problem.extra = serde_json::to_value(&mistakes).ok();
         problem
     })?;
-    let plan = Arc::new(plan.plan);
+    let plan = plan.plan;
+    if plan.name.as_str().ends_with(SUFFIX) {
+        let detail = format!("names that end with `{SUFFIX}` are the system's own; use letters, digits and hyphens");
+        return Err(Problem::standard(Standard::Configuration, detail));
+    }
     if plan.namespace != *namespace {
         return Err(Problem::standard(
             Standard::Configuration,
@@ -64,12 +70,20 @@ pub(super) async fn define(
             ),
         ));
     }
+    let (plan, defined) = keep(shared, plan, request.source).await?;
+    schedule::keep_schedule(shared, &plan).await?;
+    Ok(defined)
+}
+
+/// Keeps a definition in the store and in the archive.
+pub(super) async fn keep(shared: &Shared, plan: Plan, source: String) -> Result<(Arc<Plan>, DefineResponse), Problem> {
+    let plan = Arc::new(plan);
     let definition = StoredDefinition {
         digest: plan.digest.clone(),
         namespace: plan.namespace.clone(),
         name: plan.name.clone(),
         version: plan.version.clone(),
-        source: request.source,
+        source,
         registered_at: shared.clock.now(),
     };
     // A store that was emptied must not take another text for a version that the archive knows.
@@ -88,6 +102,6 @@ pub(super) async fn define(
     }
     // Also when it was there before: the archive may have missed it when this call died last time.
     shared.ports.archive.keep_definition(&stored).await.map_err(queue_problem)?;
-    shared.plans.keep(plan);
-    Ok(DefineResponse { digest: stored.digest, workflow: stored.name, version: stored.version, created })
+    shared.plans.keep(plan.clone());
+    Ok((plan, DefineResponse { digest: stored.digest, workflow: stored.name, version: stored.version, created }))
 }

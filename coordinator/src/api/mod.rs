@@ -4,6 +4,7 @@
 mod change;
 mod define;
 mod read;
+mod schedule;
 mod submit;
 
 use std::sync::Arc;

@@ -131,6 +131,7 @@ impl<'a, 't> Compiler<'a, 't> {
             root: root?,
             flow: flow?,
             timeout,
+            schedule: workflow.schedule.clone(),
             secrets: self.uses.secrets.iter().map(|s| name(&s.text)).collect(),
             document: document.tree.to_json(),
             compensations: self.compensations,

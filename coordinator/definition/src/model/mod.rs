@@ -12,6 +12,7 @@ pub(crate) mod reader;
 pub(crate) mod refuse;
 pub(crate) mod run;
 pub(crate) mod run_workflow;
+pub(crate) mod schedule;
 pub(crate) mod task;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use policy::{ErrorModel, Flow, Retry, TimeoutRef, timeout};
 use reader::{Fields, Reader, Text};
 use task::{Task, tasks};
 
+use crate::plan::Schedule;
 use crate::tree::Tree;
 
 /// A document.
@@ -30,6 +32,7 @@ pub(crate) struct Workflow<'t> {
     pub(crate) timeout: Option<TimeoutRef<'t>>,
     pub(crate) uses: Uses<'t>,
     pub(crate) tasks: Vec<Task<'t>>,
+    pub(crate) schedule: Option<Schedule>,
     pub(crate) root: &'t Tree,
 }
 
@@ -65,12 +68,13 @@ impl<'t> Workflow<'t> {
         let tasks = fields.need("do").map(|t| tasks(reader, t, "`do`")).unwrap_or_default();
         let flow = Flow::read(reader, &mut fields, false);
         let timeout = fields.take("timeout").and_then(|t| TimeoutRef::read(reader, t));
-        fields.refuse("schedule", "`schedule`", reader);
+        let name = document.as_ref().map(|d| &d.name);
+        let schedule = fields.take("schedule").and_then(|t| schedule::read(reader, t, name));
         if let Some(evaluate) = fields.take("evaluate") {
             read_evaluate(reader, evaluate);
         }
         fields.finish(reader);
-        Some(Self { document, flow, timeout, uses, tasks, root })
+        Some(Self { document, flow, timeout, uses, tasks, schedule, root })
     }
 }
 
@@ -123,7 +127,8 @@ impl<'t> Document<'t> {
 
 /// Letters, digits and inner hyphens, at most 63: what the standard asks of names.
 fn host_name(reader: &Reader<'_>, text: &Text, key: &str) -> bool {
-    let s = &*text.text;
+    // A workflow that keeps the schedule of another one is the system's own; `define` takes none.
+    let s = text.text.strip_suffix(crate::schedule::SUFFIX).filter(|_| key == "name").unwrap_or(&text.text);
     let fine = (1..=63).contains(&s.len())
         && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         && !s.starts_with('-')
