@@ -23,6 +23,8 @@ def answer(method, params):
             "token": os.environ.get("TOKEN"),
         }
         return {"content": [{"type": "text", "text": str(told["sum"])}], "structuredContent": told}
+    if method == "tools/call" and params["name"] == "conversations_add_message":
+        return {"content": [{"type": "text", "text": "sent to " + params["arguments"]["channel_id"]}]}
     if method == "tools/call" and params["name"] == "fail":
         return {"content": [{"type": "text", "text": "out of luck " + os.environ.get("TOKEN", "")}], "isError": True}
     raise LookupError(method)
