@@ -89,7 +89,7 @@ pub(crate) enum Command {
     Dev(command::dev::DevArgs),
     /// Run a coordinator on NATS and Redis
     Coordinator(command::coordinator::CoordinatorArgs),
-    /// Run a worker with the built-in steps (http, llm)
+    /// Run a worker with the built-in steps (http, openapi, mcp, script, shell, llm)
     Worker(command::worker::WorkerArgs),
     /// Register a definition
     Define(command::define::DefineArgs),

@@ -18,7 +18,7 @@ use crate::config::{DurabilityProfile, Settings};
 use crate::error::CliError;
 use crate::local::LocalError;
 use crate::model::Fallback;
-use crate::{model, probe};
+use crate::{model, probe, runs};
 
 /// Where the embedded adapters keep everything.
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ async fn nats(settings: &Settings, name: &str, check_jetstream: bool) -> Result<
 /// Which steps a worker of ours serves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Steps {
-    /// `http` and `llm`.
+    /// Those that come with every worker.
     BuiltIn(Fallback),
     /// `noop`, `sleep` and `random`.
     Probe,
@@ -154,7 +154,7 @@ pub(crate) fn workers(
         let builder = Worker::builder(Arc::clone(link)).pool(pool.as_str()).slots(settings.slots);
         let builder = builder.secrets(Secrets::from_env(settings.secrets_dir.clone()));
         let builder = match steps {
-            Steps::BuiltIn(fallback) => model::built_in(builder, fallback)?,
+            Steps::BuiltIn(fallback) => model::built_in(builder, fallback, runs::rules(settings))?,
             Steps::Probe => probe::steps(builder),
         };
         workers.add(builder).map_err(|e| CliError::new(e.to_string()))?;

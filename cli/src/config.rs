@@ -10,6 +10,8 @@ use figment::{Figment, Metadata, Profile as FigmentProfile, Provider, Source};
 use miette::{LabeledSpan, MietteDiagnostic};
 use serde::{Deserialize, Serialize};
 use stepmill_protocol::{Namespace, PoolName};
+use stepmill_worker::builtin::Runnable;
+use stepmill_worker::limit;
 
 use crate::error::{CliError, read_file};
 
@@ -17,9 +19,11 @@ use crate::error::{CliError, read_file};
 pub(crate) const DEFAULT_FILE: &str = "stepmill.toml";
 const ENV_PREFIX: &str = "STEPMILL_";
 const THREADS_MAX: usize = 1024;
+/// With less, not even a shell starts.
+const RUN_MEMORY_MIB_MIN: u64 = 16;
 
 /// Every key with what it means, in the order of `config check`.
-pub(crate) const KEYS: [(&str, &str); 15] = [
+pub(crate) const KEYS: [(&str, &str); 19] = [
     ("namespace", "the tenant whose workflows and runs are meant"),
     ("nats_url", "where NATS is; several servers with commas between"),
     ("redis_url", "where Redis is (coordinator only)"),
@@ -35,6 +39,13 @@ pub(crate) const KEYS: [(&str, &str); 15] = [
     ("threads", "threads of a coordinator or worker; unless said, one for every two cores that it may use"),
     ("data_dir", "where `dev` keeps its data"),
     ("secrets_dir", "a folder with one file per secret, beside the variables STEPMILL_SECRET_<NAME> (worker)"),
+    (
+        "allow_run",
+        "what a worker may start on its machine: `script`, `shell`, `mcp` (servers over stdio); nothing unless said",
+    ),
+    ("run_timeout_s", "seconds that each of these may run"),
+    ("run_memory_mib", "MiB of memory that each of their processes may use"),
+    ("run_output_kib", "KiB that each may write to stdout, and to stderr; at most 320"),
 ];
 
 /// All settings, checked.
@@ -57,6 +68,11 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<usize>,
     pub(crate) data_dir: PathBuf,
     pub(crate) secrets_dir: Option<PathBuf>,
+    #[serde(with = "crate::runs")]
+    pub(crate) allow_run: Vec<Runnable>,
+    pub(crate) run_timeout_s: u64,
+    pub(crate) run_memory_mib: u64,
+    pub(crate) run_output_kib: usize,
 }
 
 /// How log lines look.
@@ -102,6 +118,10 @@ struct Defaults {
     pools: [&'static str; 2],
     slots: usize,
     data_dir: &'static str,
+    allow_run: [&'static str; 0],
+    run_timeout_s: u64,
+    run_memory_mib: u64,
+    run_output_kib: usize,
 }
 
 const DEFAULTS: Defaults = Defaults {
@@ -115,6 +135,10 @@ const DEFAULTS: Defaults = Defaults {
     pools: ["default", "llm"],
     slots: 16,
     data_dir: ".stepmill",
+    allow_run: [],
+    run_timeout_s: limit::RUN_TIMEOUT.as_secs(),
+    run_memory_mib: limit::RUN_MEMORY_MIB,
+    run_output_kib: limit::RUN_OUTPUT_BYTES / 1024,
 };
 
 /// What was given as flags, by key.
@@ -343,6 +367,15 @@ fn check_values(settings: &Settings) -> Result<(), CliError> {
     }
     if settings.timeout_s == 0 {
         return wrong("timeout_s", "must be at least 1");
+    }
+    if settings.run_timeout_s == 0 {
+        return wrong("run_timeout_s", "must be at least 1");
+    }
+    if settings.run_memory_mib < RUN_MEMORY_MIB_MIN {
+        return wrong("run_memory_mib", "must be at least 16");
+    }
+    if settings.run_output_kib == 0 || settings.run_output_kib > limit::RUN_OUTPUT_BYTES_MAX / 1024 {
+        return wrong("run_output_kib", "must be between 1 and 320");
     }
     if settings.api_url.as_deref().is_some_and(|u| !u.starts_with("http://") && !u.starts_with("https://")) {
         return wrong("api_url", "must begin with http:// or https://");

@@ -15,6 +15,7 @@ mod model;
 mod output;
 mod probe;
 mod render;
+mod runs;
 mod servers;
 mod shutdown;
 mod tickets;

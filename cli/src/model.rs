@@ -1,7 +1,7 @@
 //! Which model the step `llm` of our own workers asks: the configured one, or rules that stand in for it.
 
 use stepmill_worker::WorkerBuilder;
-use stepmill_worker::builtin::{self, LlmConfig, LlmStep, llm};
+use stepmill_worker::builtin::{self, LlmConfig, LlmStep, RunRules, llm};
 use stepmill_worker::model::ScriptSource;
 
 use crate::error::CliError;
@@ -15,11 +15,11 @@ pub(crate) enum Fallback {
     Rules(&'static str),
 }
 
-/// Registers `http` and `llm`.
-pub(crate) fn built_in(builder: WorkerBuilder, fallback: Fallback) -> Result<WorkerBuilder, CliError> {
+/// Registers all built-in steps; `rules` says what may be started on this machine.
+pub(crate) fn built_in(builder: WorkerBuilder, fallback: Fallback, rules: RunRules) -> Result<WorkerBuilder, CliError> {
     let wrong = |e: builtin::BuiltinError| CliError::new(e.to_string());
     let step = LlmStep::new(config(fallback)).map_err(wrong)?;
-    Ok(builtin::register_http(builder).map_err(wrong)?.step(llm::KIND, step))
+    Ok(builtin::register_calls(builder, rules).map_err(wrong)?.step(llm::KIND, step))
 }
 
 fn config(fallback: Fallback) -> LlmConfig {

@@ -44,6 +44,24 @@ fn the_environment_gives_lists_with_commas() {
 }
 
 #[test]
+fn what_may_be_run_is_a_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = json(&run(dir.path(), &["config", "check", "--json"]));
+    assert_eq!(setting(&shown, "allow_run"), (object!([]), "default".into()));
+    let output = stepmill(dir.path(), &["config", "check", "--json"])
+        .env("STEPMILL_ALLOW_RUN", "script, shell")
+        .env("STEPMILL_RUN_TIMEOUT_S", "30")
+        .output()
+        .unwrap();
+    let shown = json(&output);
+    assert_eq!(setting(&shown, "allow_run"), (object!(["script", "shell"]), "environment STEPMILL_ALLOW_RUN".into()));
+    assert_eq!(setting(&shown, "run_timeout_s").0, 30);
+    let output = stepmill(dir.path(), &["config", "check"]).env("STEPMILL_ALLOW_RUN", "container").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("choose from script, shell and mcp"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_named_file_is_read_and_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("other.toml"), "partitions = 3\n").unwrap();

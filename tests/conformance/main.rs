@@ -7,16 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Parts of the failures that are known; what passes leaves this list.
-const AWAITED: [&str; 8] = [
-    "Call OpenAPI",
-    "Emit Task",
-    "the order of tasks cannot be seen",
-    "authentication-o",
-    "call-mcp",
-    "call-openapi",
-    "run-script",
-    "run-shell",
-];
+const AWAITED: [&str; 2] = ["Emit Task", "the order of tasks cannot be seen"];
 
 #[test]
 fn the_kit_passes_on_every_adapter_and_the_examples_run() {

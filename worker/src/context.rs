@@ -6,7 +6,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::Value;
 use stepmill_protocol::{
-    AttemptNo, CommandId, Namespace, Pass, PoolName, RunId, StepKind, StepPath, Task, Timestamp, Usage, WorkflowName,
+    AttemptNo, CommandId, Namespace, Pass, PoolName, Problem, RunId, StepKind, StepPath, Task, Timestamp, Usage,
+    WorkflowName,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,7 @@ struct Shared {
     progress: Mutex<Option<String>>,
     usage: Mutex<Usage>,
     revealed: OnceLock<Revealed>,
+    obtained: Mutex<Revealed>,
 }
 
 impl Context {
@@ -53,6 +55,7 @@ impl Context {
                 progress: Mutex::default(),
                 usage: Mutex::default(),
                 revealed: OnceLock::new(),
+                obtained: Mutex::default(),
             }),
         }
     }
@@ -176,17 +179,27 @@ impl Context {
         let _ = self.shared.revealed.set(revealed);
     }
 
-    pub(crate) fn revealed(&self) -> Option<&Revealed> {
-        self.shared.revealed.get()
+    /// Remembers a secret that came up during the attempt, as the token that an authority gave.
+    pub(crate) fn keep_secret(&self, name: &str, value: &str) {
+        self.shared.obtained.lock().add(name, value);
+    }
+
+    /// Hides all secrets in the error that an attempt ends with.
+    pub(crate) fn hide_in(&self, problem: &mut Problem) {
+        if let Some(revealed) = self.shared.revealed.get() {
+            revealed.hide(problem);
+        }
+        self.shared.obtained.lock().hide(problem);
     }
 
     /// Replaces the values of secrets that the input was given wherever `value` repeats them, so that it can be
     /// returned or logged. Errors are treated like this by the worker itself; results are not.
     #[must_use]
     pub fn hide_secrets(&self, mut value: Value) -> Value {
-        if let Some(revealed) = self.revealed() {
+        if let Some(revealed) = self.shared.revealed.get() {
             revealed.hide_in(&mut value);
         }
+        self.shared.obtained.lock().hide_in(&mut value);
         value
     }
 }

@@ -34,3 +34,33 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 pub const SCRIPT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Rules of a scripted model.
 pub const RULES_MAX: usize = 10_000;
+/// Tokens and descriptions of authorities that a worker keeps.
+pub const TOKENS_KEPT_MAX: usize = 1_000;
+/// How long a token is used whose authority does not say when it expires.
+pub const TOKEN_LIFE_UNSAID: Duration = Duration::from_secs(60);
+/// The longest that a token is used.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// A token is not used any more this long before it expires.
+pub const TOKEN_MARGIN: Duration = Duration::from_secs(5);
+/// How long an OpenID provider's description of itself is believed.
+pub const DISCOVERY_LIFE: Duration = Duration::from_secs(3_600);
+/// Seconds for which a client's signed assertion holds.
+pub const ASSERTION_SECONDS: u64 = 60;
+/// Bytes of a document or script that a call names.
+pub const RESOURCE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long such a document is used before it is fetched again.
+pub const RESOURCE_LIFE: Duration = Duration::from_secs(300);
+/// Documents that a worker keeps.
+pub const RESOURCES_KEPT_MAX: usize = 64;
+/// References that lead from one to the next in a document.
+pub const REFERENCES_MAX: usize = 32;
+/// How long a script or command may run unless the worker says otherwise.
+pub const RUN_TIMEOUT: Duration = Duration::from_secs(300);
+/// MiB of memory that each of its processes may use unless the worker says otherwise.
+pub const RUN_MEMORY_MIB: u64 = 512;
+/// Bytes that it may write to stdout, and to stderr, unless the worker says otherwise.
+pub const RUN_OUTPUT_BYTES: usize = 256 * 1024;
+/// The most that a worker may say there: both together must fit into a value.
+pub const RUN_OUTPUT_BYTES_MAX: usize = 320 * 1024;
+/// How long a call of an MCP server may take unless it says otherwise.
+pub const MCP_TIMEOUT: Duration = Duration::from_secs(60);

@@ -39,16 +39,26 @@ pub(crate) fn client(timeouts: Timeouts) -> Result<Client, reqwest::Error> {
 
 /// The body, as long as it keeps to the limit of values.
 pub(crate) async fn read_body(response: &mut Response, what: &str) -> Result<Vec<u8>, Failure> {
+    read_up_to(response, what, VALUE_BYTES_MAX, "VALUE_BYTES_MAX").await
+}
+
+/// The body, as long as it keeps to the limit of this name.
+pub(crate) async fn read_up_to(
+    response: &mut Response,
+    what: &str,
+    max: usize,
+    name: &str,
+) -> Result<Vec<u8>, Failure> {
     let too_large = || {
-        let text = format!("{what}: the answer has more than {VALUE_BYTES_MAX} bytes (VALUE_BYTES_MAX); ask for less");
+        let text = format!("{what}: the answer has more than {max} bytes ({name}); ask for less");
         Failure::new(Problem::standard(Standard::Communication, text), false)
     };
-    if response.content_length().is_some_and(|length| length > VALUE_BYTES_MAX as u64) {
+    if response.content_length().is_some_and(|length| length > max as u64) {
         return Err(too_large());
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| broken(what, e))? {
-        if body.len() + chunk.len() > VALUE_BYTES_MAX {
+        if body.len() + chunk.len() > max {
             return Err(too_large());
         }
         body.extend_from_slice(&chunk);
@@ -64,17 +74,18 @@ pub(crate) fn broken(what: &str, error: reqwest::Error) -> Failure {
         let text = format!("{what}: the request cannot be built: {}; correct `with`", with_sources(&error));
         return Failure::new(Problem::standard(Standard::Configuration, text), false);
     }
-    let (status, why) = if error.is_timeout() { (504, "no answer in time") } else { (500, "no answer") };
-    let text = format!("{what}: {why}: {}", with_sources(&error));
-    Failure::new(Problem::standard(Standard::Communication, text).with_status(status), true)
+    let (kind, why) = match error.is_timeout() {
+        true => (Standard::Timeout, "no answer in time"),
+        false => (Standard::Communication, "no answer"),
+    };
+    Failure::new(Problem::standard(kind, format!("{what}: {why}: {}", with_sources(&error))), true)
 }
 
 /// The failure that a status stands for. 408, 425, 429 and 5xx may go better another time, nothing else.
 pub(crate) fn refused(what: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
     let reason = status.canonical_reason().unwrap_or("no reason known");
-    let mut problem =
-        Problem::standard(Standard::Communication, format!("{what} answered {} {reason}", status.as_u16()))
-            .with_status(status.as_u16());
+    let mut problem = Problem::standard(kind_of(status), format!("{what} answered {} {reason}", status.as_u16()))
+        .with_status(status.as_u16());
     if !body.is_empty() {
         problem.extra = Some(json!({ "body": quoted(body) }));
     }
@@ -83,6 +94,16 @@ pub(crate) fn refused(what: &str, status: StatusCode, headers: &HeaderMap, body:
     match retry_after(headers, clock::now()).filter(|_| retryable) {
         Some(delay) => failure.retry_after(delay),
         None => failure,
+    }
+}
+
+/// The standard's error that a status stands for.
+const fn kind_of(status: StatusCode) -> Standard {
+    match status.as_u16() {
+        401 | 407 => Standard::Authentication,
+        403 => Standard::Authorization,
+        408 => Standard::Timeout,
+        _ => Standard::Communication,
     }
 }
 
@@ -134,6 +155,16 @@ mod tests {
             assert_eq!(failure.is_retryable(), retryable, "{status}");
             assert_eq!(failure.problem().status, status);
             assert_eq!(failure.problem().extra, Some(json!({"body": {"a": 1}})));
+        }
+        for (status, kind) in [
+            (401, Standard::Authentication),
+            (403, Standard::Authorization),
+            (407, Standard::Authentication),
+            (408, Standard::Timeout),
+            (404, Standard::Communication),
+            (504, Standard::Communication),
+        ] {
+            assert!(refused("GET x", StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), b"").problem().is(kind));
         }
     }
 }

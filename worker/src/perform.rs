@@ -67,9 +67,7 @@ async fn attempt(
     }
     let result = in_time(handler, input, ctx).await.and_then(|output| measured(output, ctx));
     result.map_err(|mut failure| {
-        if let Some(revealed) = ctx.revealed() {
-            revealed.hide(failure.problem_mut());
-        }
+        ctx.hide_in(failure.problem_mut());
         failure
     })
 }

@@ -15,6 +15,8 @@ use crate::failure::Failure;
 const REFERENCE_END: char = '\u{2063}';
 /// The environment variable of a secret begins with this.
 const VARIABLE_PREFIX: &str = "STEPMILL_SECRET_";
+/// A part of a secret that is shorter would be found in texts that have nothing to do with it.
+const PART_BYTES_MIN: usize = 4;
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
@@ -119,6 +121,13 @@ impl Revealed {
         Self { values: vec![(name.to_owned(), value.to_owned())] }
     }
 
+    /// One more.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        if !self.values.iter().any(|(_, known)| known == value) {
+            self.values.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Hides the values wherever a problem repeats them, in their own form and as they look inside URLs and JSON.
     pub(crate) fn hide(&self, problem: &mut Problem) {
         let forms = self.forms();
@@ -139,11 +148,13 @@ impl Revealed {
     /// Each form that a value may take, and what to show instead.
     fn forms(&self) -> Vec<(String, String)> {
         let mut forms: Vec<(String, String)> = Vec::new();
-        for (name, value) in self.values.iter().filter(|(_, value)| !value.is_empty()) {
-            let json = Value::String(value.clone()).to_string();
-            for form in [value.clone(), in_url(value), json[1..json.len() - 1].to_owned()] {
-                if !forms.iter().any(|(known, _)| *known == form) {
-                    forms.push((form, format!("[secret {name}]")));
+        for (name, whole) in self.values.iter().filter(|(_, value)| !value.is_empty()) {
+            for value in std::iter::once(whole.clone()).chain(parts(whole)) {
+                let json = Value::String(value.clone()).to_string();
+                for form in [in_url(&value), json[1..json.len() - 1].to_owned(), value] {
+                    if !forms.iter().any(|(known, _)| *known == form) {
+                        forms.push((form, format!("[secret {name}]")));
+                    }
                 }
             }
         }
@@ -151,6 +162,42 @@ impl Revealed {
         forms.sort_by_key(|(form, _)| std::cmp::Reverse(form.len()));
         forms
     }
+}
+
+/// The secret parts of a secret that is a whole JSON object, as those of authentication policies are. What everybody may
+/// know of a policy is left out: to hide it would only spoil texts.
+fn parts(value: &str) -> Vec<String> {
+    const PUBLIC: [&str; 10] = [
+        "authority",
+        "grant",
+        "authentication",
+        "encoding",
+        "type",
+        "username",
+        "id",
+        "issuers",
+        "scopes",
+        "audiences",
+    ];
+    fn collect(value: Value, found: &mut Vec<String>) {
+        match value {
+            Value::String(text) if text.len() >= PART_BYTES_MIN => found.push(text),
+            Value::Array(items) => items.into_iter().for_each(|item| collect(item, found)),
+            Value::Object(fields) => {
+                let secret =
+                    fields.into_iter().filter(|(key, _)| !PUBLIC.contains(&key.as_str()) && key != "endpoints");
+                secret.for_each(|(_, value)| collect(value, found));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut found = Vec::new();
+    if value.trim_start().starts_with('{')
+        && let Ok(object) = serde_json::from_str(value)
+    {
+        collect(object, &mut found);
+    }
+    found
 }
 
 fn hide(forms: &[(String, String)], text: &mut String) {
@@ -161,7 +208,8 @@ fn hide(forms: &[(String, String)], text: &mut String) {
     }
 }
 
-fn in_url(value: &str) -> String {
+/// Everything but letters, digits and `-_.~` percent-encoded.
+pub(crate) fn in_url(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
@@ -231,6 +279,16 @@ mod tests {
         let text = serde_json::to_string(&problem).unwrap();
         assert!(!text.contains("s3cr3t") && !text.contains("en refused\""), "{text}");
         assert!(text.contains("[secret api-key]") && text.contains("[secret token] refused"), "{text}");
+    }
+
+    #[test]
+    fn the_parts_of_a_whole_policy_are_hidden_and_what_is_public_stays() {
+        let policy =
+            r#"{"grant":"password","username":"anna","password":"hunter2","client":{"id":"shop","secret":"s3cret"}}"#;
+        let revealed = Revealed::one("login", policy);
+        let mut value = json!(["hunter2 of anna", "s3cret for shop by password"]);
+        revealed.hide_in(&mut value);
+        assert_eq!(value, json!(["[secret login] of anna", "[secret login] for shop by password"]));
     }
 
     #[tokio::test]

@@ -128,7 +128,7 @@ async fn statuses_of_the_service_become_failures() {
     let server = always(completion(&json!({"content": "late"}), "stop").set_delay(Duration::from_secs(60))).await;
     let timeouts = Timeouts { connect: Duration::from_secs(5), overall: Duration::from_millis(50) };
     let failure = ask(LlmConfig { timeouts, ..config(&server) }, &json!({"prompt": "x"})).await.result.unwrap_err();
-    assert_eq!((failure.problem().status, failure.is_retryable()), (504, true), "{failure}");
+    assert_eq!((failure.problem().status, failure.is_retryable()), (408, true), "{failure}");
 }
 
 #[tokio::test]

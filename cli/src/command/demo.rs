@@ -10,6 +10,7 @@ use serde::Serialize;
 use stepmill_example_support_ticket as example;
 use stepmill_protocol::api::{RunState, RunView, SubmitRequest};
 use stepmill_protocol::{Client, Usage, WorkflowName};
+use stepmill_worker::builtin::RunRules;
 use stepmill_worker::{CancellationToken, Worker};
 
 use super::Context;
@@ -100,7 +101,9 @@ fn start_workers(system: &assemble::System, args: &DemoArgs) -> Result<Workers, 
     let shop = Worker::builder(Arc::clone(&system.link)).slots(IN_FLIGHT);
     workers.add(example::steps(&store)(shop)).map_err(|e| wrong(&e))?;
     let llm = Worker::builder(Arc::clone(&system.link)).pool("llm").slots(IN_FLIGHT);
-    workers.add(model::built_in(llm, Fallback::Rules(example::MODEL_RULES))?).map_err(|e| wrong(&e))?;
+    workers
+        .add(model::built_in(llm, Fallback::Rules(example::MODEL_RULES), RunRules::default())?)
+        .map_err(|e| wrong(&e))?;
     Ok(workers)
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use stepmill_coordinator::Running;
 use stepmill_protocol::Client;
 use stepmill_protocol::link::WorkerLink;
+use stepmill_worker::builtin::Runnable;
 
 use super::{Context, validate};
 use crate::assemble::{self, Steps, Storage, Tuning};
@@ -16,7 +17,7 @@ use crate::config::{Flags, Settings};
 use crate::error::{CliError, read_file};
 use crate::model::Fallback;
 use crate::servers::{self, Programs, Server, Sync};
-use crate::{connect, model, shutdown};
+use crate::{connect, model, runs, shutdown};
 
 const NATS_PORT: u16 = 4222;
 const REDIS_PORT: u16 = 6379;
@@ -31,10 +32,11 @@ Examples:
   stepmill dev                                     data in ./.stepmill
   stepmill dev --definitions flows/                register what is there first
   stepmill dev --embedded                          no servers, one process
+  stepmill dev --allow-run shell                   definitions may use `run: shell` here
   stepmill dev --nats nats://broker:4222 --redis redis://store:6379   servers that run already
 
-It runs a coordinator and a worker with the built-in steps (http, llm). Ctrl-C stops everything; what was under way goes on \
-at the next start.";
+It runs a coordinator and a worker with the built-in steps (http, openapi, mcp, script, shell, llm). Ctrl-C stops \
+everything; what was under way goes on at the next start.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -54,6 +56,9 @@ pub(crate) struct DevArgs {
     /// Serve the API over HTTP here [default: 127.0.0.1:8080, or a free port]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
+    /// Let definitions start this on this machine: script, shell, mcp (servers over stdio); may be repeated
+    #[arg(long, value_name = "KIND")]
+    allow_run: Vec<Runnable>,
     /// Start no servers, even where they are installed
     #[arg(long)]
     embedded: bool,
@@ -68,6 +73,7 @@ impl DevArgs {
         flags.set("nats_url", self.nats.as_ref());
         flags.set("redis_url", self.redis.as_ref());
         flags.set("http", self.http.as_ref());
+        flags.set("allow_run", runs::flag(&self.allow_run).as_ref());
     }
 }
 
@@ -190,7 +196,7 @@ fn announce(context: &Context, system: &System) -> Result<(), CliError> {
     if let Some(address) = system.running.http {
         facts.push(("HTTP", format!("http://{address}")));
     }
-    facts.push(("steps", format!("http, llm ({})", model::in_use(RULES))));
+    facts.push(("steps", format!("http, openapi, mcp, script, shell, llm ({})", model::in_use(RULES))));
     let object: serde_json::Map<String, Value> =
         facts.iter().map(|(name, value)| (name.to_lowercase(), json!(value))).collect();
     context.out.json(&object)?;

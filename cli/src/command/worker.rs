@@ -1,19 +1,21 @@
-//! `worker`: runs the built-in steps (`http`, `llm`) for one or more pools.
+//! `worker`: runs the built-in steps for one or more pools.
 
 use std::path::PathBuf;
 
 use stepmill_protocol::PoolName;
+use stepmill_worker::builtin::Runnable;
 
 use super::Context;
 use crate::config::Flags;
 use crate::error::CliError;
 use crate::model::Fallback;
-use crate::{assemble, shutdown};
+use crate::{assemble, runs, shutdown};
 
 const EXAMPLES: &str = "\
 Examples:
   stepmill worker                                     pools `default` and `llm`
   stepmill worker --pool llm --slots 64 --nats nats://broker:4222
+  stepmill worker --pool scripts --allow-run script --allow-run shell
 
 A worker knows only NATS. Steps of your own are run by a program of yours that links the crate `stepmill-worker`; it \
 joins the same pools. Ctrl-C or SIGTERM: running steps are finished, the rest is given back.";
@@ -36,6 +38,10 @@ pub(crate) struct WorkerArgs {
     /// A folder with one file per secret, beside the variables STEPMILL_SECRET_<NAME>
     #[arg(long, value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
+    /// Let definitions start this on this machine: script, shell, mcp (servers over stdio); may be repeated [default:
+    /// nothing] [env: STEPMILL_ALLOW_RUN, with commas between]
+    #[arg(long, value_name = "KIND")]
+    allow_run: Vec<Runnable>,
     /// Serve the steps of benches and tests instead: noop, sleep, random
     #[arg(long, hide = true)]
     noop: bool,
@@ -48,6 +54,7 @@ impl WorkerArgs {
         flags.set("threads", self.threads.as_ref());
         flags.set("nats_url", self.nats.as_ref());
         flags.set("secrets_dir", self.secrets_dir.as_ref());
+        flags.set("allow_run", runs::flag(&self.allow_run).as_ref());
     }
 }
 

@@ -1,6 +1,7 @@
 //! The two sets of adapters, each with the steps that come with every worker. Every scenario and document gets a system of
 //! its own: the kit registers different texts under one name and version, which one system refuses.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepmill::Local;
@@ -8,10 +9,18 @@ use stepmill_coordinator::store::redis::{RedisOptions, RedisStore};
 use stepmill_coordinator::{Coordinator, CoordinatorConfig, Running};
 use stepmill_nats::{Nats, NatsApiCaller, NatsOptions, NatsWorkerLink, StreamOptions};
 use stepmill_protocol::{Client, Namespace};
-use stepmill_worker::{CancellationToken, Worker, WorkerBuilder, WorkerError, builtin};
+use stepmill_worker::builtin::{RunRules, Runnable};
+use stepmill_worker::{CancellationToken, Secrets, Worker, WorkerBuilder, WorkerError, builtin};
 use tokio::task::JoinHandle;
 
 use crate::server::{NatsServer, RedisServer, nats_server_program, redis_server_program};
+
+/// The secret of the examples whose authentication policy is one.
+const POLICY: &str = r#"{
+    "authority": "http://keycloak/realms/fake-authority",
+    "grant": "client_credentials",
+    "client": { "id": "workflow-runtime-id", "secret": "workflow-runtime-secret" }
+}"#;
 
 /// Where a system runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +91,11 @@ async fn servers() -> Result<Servers, String> {
     Ok(Servers { client, stop, worker, running, _nats: nats, _redis: redis })
 }
 
-/// What every worker of ours serves.
+/// What every worker of ours serves, where it may start everything, with the one secret that the examples name.
 fn steps(worker: WorkerBuilder) -> Result<WorkerBuilder, String> {
-    builtin::register_http(worker).map_err(text)
+    let rules = Runnable::ALL.into_iter().fold(RunRules::default(), RunRules::allow);
+    let secrets = BTreeMap::from([(Secrets::variable("mySecret"), POLICY.to_owned())]);
+    builtin::register_calls(worker.secrets(Secrets::of(secrets)), rules).map_err(text)
 }
 
 fn text(e: impl std::fmt::Display) -> String {

@@ -129,6 +129,13 @@ fn expectation(name: &str) -> Option<(Value, Expected)> {
         "call-http-query-headers-expressions" | "call-http-query-parameters" | "call-http-redirect" => {
             (json!({ "searchQuery": "luke" }), Output("/results/0/name", json!("Luke Skywalker")))
         }
+        "call-mcp" => (Value::Null, Output("/content/0/text", json!("sent to C1234567890"))),
+        "run-script-with-stdin-and-arguments" => {
+            (Value::Null, Output("", json!("stdin >  Hello Workflow\narg >  hello\nenv >  bar\n")))
+        }
+        "run-shell-stdin-and-arguments" => {
+            (Value::Null, Output("", json!("STDIN was: Hello World\nARGS are Foo Bar\n")))
+        }
         "call-openapi" | "call-openapi-redirect" => (Value::Null, Output("/0/id", json!(1))),
         "conditional-task" => {
             (json!({ "customer": { "age": 17 } }), Error("https://superbet-casinos.com/customer/access-forbidden"))

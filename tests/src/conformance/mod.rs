@@ -13,7 +13,8 @@ mod kit;
 mod report;
 mod stand_in;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use adapter::Adapter;
@@ -21,6 +22,9 @@ use report::Report;
 
 /// Set for the inner process, which runs behind the proxy.
 const INSIDE: &str = "STEPMILL_CONFORMANCE_INSIDE";
+
+/// Speaks the protocol over stdio and knows the tool that an example calls.
+const MCP_SERVER: &str = include_str!("../../../worker/tests/mcp_server.py");
 
 const HELP: &str = "\
 Runs the conformance kit and the example documents of the Open Workflow DSL.
@@ -76,6 +80,7 @@ fn outside() -> Result<ExitCode, String> {
     let folder = tempfile::Builder::new().prefix("stepmill-conformance-").tempdir().map_err(|e| e.to_string())?;
     let authority = folder.path().join("authority.pem");
     let proxy = runtime.block_on(intercept::start(&authority)).map_err(|e| format!("the stand-ins: {e}"))?;
+    let path = programs(&folder.path().join("bin")).map_err(|e| format!("the stand-ins: {e}"))?;
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let status = Command::new(program)
         .args(std::env::args().skip(1))
@@ -85,9 +90,23 @@ fn outside() -> Result<ExitCode, String> {
         .env("HTTPS_PROXY", format!("http://{proxy}"))
         .env("NO_PROXY", "127.0.0.1,localhost")
         .env("SSL_CERT_FILE", authority)
+        .env("PATH", path)
         .status()
         .map_err(|e| format!("cannot start itself again: {e}"))?;
     Ok(status.code().and_then(|c| u8::try_from(c).ok()).map_or(ExitCode::from(2), ExitCode::from))
+}
+
+/// Puts the one program that the examples start and few machines have into a folder: `npx`, which here is a small MCP server.
+/// Gives the search path that finds it first.
+fn programs(folder: &Path) -> std::io::Result<OsString> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir(folder)?;
+    let npx = folder.join("npx");
+    std::fs::write(&npx, format!("#!/usr/bin/env python3\n{MCP_SERVER}"))?;
+    std::fs::set_permissions(&npx, std::fs::Permissions::from_mode(0o755))?;
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&others));
+    std::env::join_paths(all).map_err(std::io::Error::other)
 }
 
 fn inside(asked: &Asked) -> Result<ExitCode, String> {

@@ -1,12 +1,24 @@
-//! The steps that come with every worker: `http` and `llm`.
+//! The steps that come with every worker: `http`, `openapi`, `mcp`, `script`, `shell` and `llm`.
 
+mod auth;
+mod endpoint;
 pub mod http;
 mod http_answer;
-mod http_auth;
+mod http_call;
 pub mod llm;
+pub mod mcp;
+pub mod openapi;
+pub mod process;
+mod wire;
 
 pub use http::HttpStep;
 pub use llm::{LlmConfig, LlmStep};
+pub use mcp::McpStep;
+pub use openapi::OpenApiStep;
+pub use process::script::ScriptStep;
+pub use process::shell::ShellStep;
+pub use process::{RunRules, Runnable};
+pub use wire::Wire;
 
 pub use crate::net::Timeouts;
 
@@ -23,13 +35,29 @@ pub enum BuiltinError {
     Script(#[from] crate::model::ScriptError),
 }
 
-/// Registers both built-in steps; `llm` as the environment says (see [`LlmConfig::from_env`]).
+/// Registers all built-in steps; `llm` as the environment says (see [`LlmConfig::from_env`]). Nothing is started on this
+/// machine: see [`register_calls`].
 ///
 /// # Errors
 /// [`BuiltinError`] when one of them cannot be set up.
 pub fn register(builder: WorkerBuilder) -> Result<WorkerBuilder, BuiltinError> {
     let llm = LlmStep::new(LlmConfig::from_env())?;
-    Ok(register_http(builder)?.step(llm::KIND, llm))
+    Ok(register_calls(builder, RunRules::default())?.step(llm::KIND, llm))
+}
+
+/// Registers what reaches outside: `http`, `openapi`, `mcp`, `script` and `shell`. What `rules` does not allow to be started
+/// on this machine is refused when it is called, with what to do about it.
+///
+/// # Errors
+/// [`BuiltinError`] when one of them cannot be set up.
+pub fn register_calls(builder: WorkerBuilder, rules: RunRules) -> Result<WorkerBuilder, BuiltinError> {
+    let wire = Wire::new(http::TIMEOUTS)?;
+    Ok(builder
+        .step(http::KIND, HttpStep::on(wire.clone()))
+        .step(openapi::KIND, OpenApiStep::on(wire.clone()))
+        .step(mcp::KIND, McpStep::new(rules.clone(), wire.clone()))
+        .step(process::script::KIND, ScriptStep::new(rules.clone(), wire))
+        .step(process::shell::KIND, ShellStep::new(rules)))
 }
 
 /// Registers `http` only.
