@@ -8,6 +8,7 @@ pub mod graph;
 pub mod mistake;
 mod model;
 mod near;
+pub mod pattern;
 pub mod plan;
 mod scalar;
 pub mod schema;

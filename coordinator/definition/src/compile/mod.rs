@@ -2,6 +2,7 @@
 
 mod call;
 mod check;
+mod event;
 mod flow;
 mod join;
 mod node;

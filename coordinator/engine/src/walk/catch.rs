@@ -156,7 +156,8 @@ impl<'p> Walk<'p> {
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
             | NodeKind::Scope { .. }
-            | NodeKind::Call(_) => None,
+            | NodeKind::Call(_)
+            | NodeKind::Listen(_) => None,
         }
     }
 
@@ -169,7 +170,8 @@ impl<'p> Walk<'p> {
             | State::Gather(..)
             | State::Fork(_)
             | State::Wait(_)
-            | State::Call(_) => None,
+            | State::Call(_)
+            | State::Listen(_) => None,
         }
     }
 }

@@ -7,7 +7,10 @@ mod fail;
 mod frames;
 mod join;
 mod leave;
+mod listen;
 mod repeat;
+
+pub(crate) use listen::Fit;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +24,7 @@ use crate::check::Broken;
 use crate::command::Command;
 use crate::errand::{Errand, Errands};
 use crate::fault::shortened;
-use crate::frame::Ready;
+use crate::frame::{EventPlace, Ready};
 use crate::run::{End, Head, Live, Phase, Run, Tally};
 use crate::values::{Held, Values};
 
@@ -41,6 +44,8 @@ pub(crate) struct Walk<'p> {
     /// What was asked for in this very fold: dispatches, and timers above this number.
     asked_now: BTreeSet<CommandId>,
     timers_before: u64,
+    /// The event that this fold is of.
+    pub(crate) event: Option<EventPlace>,
     /// Set once the run ends in this fold.
     pub(crate) end: Option<End>,
 }
@@ -57,7 +62,20 @@ impl<'p> Walk<'p> {
     ) -> Self {
         let timers_before = live.last.timer;
         let (commands, asked_now) = (Vec::new(), BTreeSet::new());
-        Self { plan, at, head, tally, values, errands, live, commands, asked_now, timers_before, end: None }
+        Self {
+            plan,
+            at,
+            head,
+            tally,
+            values,
+            errands,
+            live,
+            commands,
+            asked_now,
+            timers_before,
+            event: None,
+            end: None,
+        }
     }
 
     /// Lets tokens go on until all wait or the fold has had its share of nodes, then closes the books.
