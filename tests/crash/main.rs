@@ -11,6 +11,7 @@
 mod check;
 mod constructs;
 mod embedded;
+mod listen;
 mod load;
 mod rounds;
 mod takeover;

@@ -88,7 +88,7 @@ fn correlated(key: &Correlation, event: &CloudEvent) -> Option<Bin<16>> {
 }
 
 /// What a filter expects where its expressions say so, in the order of [`found`]; none where the first event decides.
-pub(crate) fn pin<'f>(filter: &'f Filter) -> impl Iterator<Item = Option<&'f Template>> {
+pub(crate) fn pin(filter: &Filter) -> impl Iterator<Item = Option<&Template>> {
     let attributes = filter.attributes.iter().filter_map(|(_, wanted)| match wanted {
         Wanted::Value(template) => Some(Some(template)),
         Wanted::Text(_) | Wanted::Pattern(_) => None,
