@@ -80,9 +80,10 @@ async fn call(
 /// A CloudEvent, in the structured or the binary form of its HTTP binding.
 async fn event(State(web): State<Web>, Path(namespace): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
     let said = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let given = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let event =
-        CloudEvent::read(given, said, &body).map_err(|e| Problem::standard(Standard::Validation, e.to_string()));
+    let given: Vec<(&str, &str)> =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    let event = CloudEvent::read(given.iter().copied(), said, &body)
+        .map_err(|e| Problem::standard(Standard::Validation, e.to_string()));
     let namespace = Namespace::new(&namespace).map_err(|e| Problem::standard(Standard::Validation, e.to_string()));
     let (event, namespace) = match (event, namespace) {
         (Ok(event), Ok(namespace)) => (event, namespace),

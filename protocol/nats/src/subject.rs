@@ -205,7 +205,7 @@ fn decode_version(token: &str) -> Option<String> {
 /// `sm.event.<namespace>.<type>`: the type in its own words, each as one token.
 #[must_use]
 pub fn event(namespace: &Namespace, kind: &str) -> String {
-    let words = kind.split('.').map(|word| encode_word(word));
+    let words = kind.split('.').map(encode_word);
     format!("sm.event.{namespace}.{}", words.collect::<Vec<_>>().join("."))
 }
 

@@ -97,7 +97,8 @@ impl Walk<'_> {
                 | NodeKind::Raise { .. }
                 | NodeKind::Wait { .. }
                 | NodeKind::Scope { .. }
-                | NodeKind::Call(_),
+                | NodeKind::Call(_)
+                | NodeKind::Listen(_),
             )
             | None => Rule::All,
         }
