@@ -20,6 +20,7 @@ pub(super) fn check(check: &mut Check<'_>) {
 fn waits_for(node: &Node) -> Option<String> {
     match &node.kind {
         NodeKind::Call(call) => Some(format!("step `{}`", call.kind)),
+        NodeKind::Listen(listen) => listen.ends().then(|| "an event".to_owned()),
         NodeKind::Do { .. }
         | NodeKind::For { .. }
         | NodeKind::Fork { .. }
@@ -47,6 +48,7 @@ pub(super) fn above(plan: &Plan, node: &Node) -> bool {
             | NodeKind::Switch { .. }
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => false,
         };
         if limited || node.timeout.is_some() {

@@ -110,6 +110,20 @@ pub struct Foreach {
     pub flow: DataFlow,
 }
 
+impl Listen {
+    /// The list of its `foreach`.
+    #[must_use]
+    pub fn body(&self) -> Option<NodeId> {
+        self.foreach.as_ref().and_then(|foreach| foreach.body)
+    }
+
+    /// Whether events can end it.
+    #[must_use]
+    pub const fn ends(&self) -> bool {
+        !matches!(self.events.until, Some(Until::Never))
+    }
+}
+
 impl Consumption {
     /// Whether nothing has to happen: `all` of no filter.
     #[must_use]
