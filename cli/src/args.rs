@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Cancel(command::cancel::CancelArgs),
     /// Hand a value to a run
     Signal(command::signal::SignalArgs),
+    /// Hand an event to whoever listens for it
+    Emit(command::emit::EmitArgs),
     /// Measure this machine
     Bench(command::bench::BenchArgs),
     /// Print a completion script for a shell
@@ -142,6 +144,7 @@ impl Command {
             Self::Watch(a) => a.reach.note(flags),
             Self::Cancel(a) => a.reach.note(flags),
             Self::Signal(a) => a.reach.note(flags),
+            Self::Emit(a) => a.reach.note(flags),
             Self::Config(a) => a.reach().note(flags),
         }
     }

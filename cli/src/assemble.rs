@@ -60,6 +60,7 @@ pub(crate) async fn embedded(
         log: embedded.log(),
         tasks: embedded.tasks(),
         jobs: None,
+        events: embedded.events(),
         archive: embedded.archive(),
         bus: embedded.bus(),
     };

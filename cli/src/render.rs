@@ -54,6 +54,7 @@ pub(crate) fn live_step(step: &StepView) -> String {
         WaitsFor::Report => "waits for a worker's report",
         WaitsFor::Retry => "waits for its next attempt",
         WaitsFor::Time => "waits for time to pass",
+        WaitsFor::Event => "listens for an event",
         WaitsFor::Turn => "waits for its turn",
     };
     let mut line = format!("{} {what}", step.path);

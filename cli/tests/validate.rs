@@ -26,7 +26,7 @@ do:
       call: http
       with: { method: get }
   - fourth:
-      listen: { to: { any: [] } }
+      call: grpc
 ";
 
 #[test]

@@ -1,4 +1,5 @@
-//! The API over HTTP, and the health checks: `POST /api/<namespace>/<verb>`, `GET /live`, `GET /ready`.
+//! The API over HTTP, and the health checks: `POST /api/<namespace>/<verb>`, `POST /api/<namespace>/events` for CloudEvents in any form,
+//! `GET /live`, `GET /ready`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use stepmill_protocol::api::verb;
 use stepmill_protocol::codec::ContentType;
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Namespace, Problem, limit};
+use stepmill_protocol::{CloudEvent, Namespace, Problem, limit};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +37,7 @@ pub(crate) async fn serve(
     let listener = tokio::net::TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     let router = Router::new()
+        .route("/api/{namespace}/events", post(event))
         .route("/api/{namespace}/{verb}", post(call))
         .route("/live", get(|| async { "ok\n" }))
         .route("/ready", get(ready))
@@ -70,6 +73,25 @@ async fn call(
     };
     match web.api.handle(namespace, verb, content, body.to_vec()).await {
         Ok(answer) => ([(header::CONTENT_TYPE, content.as_str())], answer).into_response(),
+        Err(p) => problem(&p),
+    }
+}
+
+/// A CloudEvent, in the structured or the binary form of its HTTP binding.
+async fn event(State(web): State<Web>, Path(namespace): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let given: Vec<(&str, &str)> =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    let event = CloudEvent::read(given.iter().copied(), said, &body)
+        .map_err(|e| Problem::standard(Standard::Validation, e.to_string()));
+    let namespace = Namespace::new(&namespace).map_err(|e| Problem::standard(Standard::Validation, e.to_string()));
+    let (event, namespace) = match (event, namespace) {
+        (Ok(event), Ok(namespace)) => (event, namespace),
+        (Err(p), _) | (_, Err(p)) => return problem(&p),
+    };
+    let body = serde_json::to_vec(&event).unwrap_or_default();
+    match web.api.handle(namespace, verb::EVENT.to_owned(), ContentType::Json, body).await {
+        Ok(answer) => ([(header::CONTENT_TYPE, ContentType::Json.as_str())], answer).into_response(),
         Err(p) => problem(&p),
     }
 }

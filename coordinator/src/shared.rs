@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::CoordinatorConfig;
 use crate::plans::Plans;
 use crate::port::bus::Bus;
+use crate::port::event::Events;
 use crate::port::queue::{Archive, Jobs, Log, Tasks};
 use crate::port::store::Store;
 
@@ -20,6 +21,8 @@ pub struct Ports {
     pub tasks: Arc<dyn Tasks>,
     /// Jobs submitted by publishing; none where there is no such way in.
     pub jobs: Option<Arc<dyn Jobs>>,
+    /// CloudEvents.
+    pub events: Arc<dyn Events>,
     /// Definitions and dead letters.
     pub archive: Arc<dyn Archive>,
     /// Short-lived messages.

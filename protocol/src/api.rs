@@ -27,8 +27,10 @@ pub mod verb {
     pub const SIGNAL: &str = "signal";
     /// Shows what happened to a run.
     pub const HISTORY: &str = "history";
+    /// Takes an event in.
+    pub const EVENT: &str = "event";
     /// Every verb, in the order of `docs/protocol.md`.
-    pub const ALL: [&str; 8] = [DEFINE, SUBMIT, GET, RESULT, LIST, CANCEL, SIGNAL, HISTORY];
+    pub const ALL: [&str; 9] = [DEFINE, SUBMIT, GET, RESULT, LIST, CANCEL, SIGNAL, HISTORY, EVENT];
 }
 
 /// `define`: registers a definition. The namespace in the document must be the one that is called.
@@ -214,6 +216,8 @@ pub enum WaitsFor {
     Retry,
     /// A `wait` to pass.
     Time,
+    /// An event that it listens for.
+    Event,
     /// Its turn: the run passed many steps in one go and lets others go first.
     Turn,
 }
@@ -283,6 +287,17 @@ pub struct Acknowledged {
     /// Why it changed nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// Answer to `event` (whose request is a CloudEvent in the structured form), given once the event is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventResponse {
+    /// The event's `id`.
+    pub id: String,
+    /// Its `source`.
+    pub source: String,
+    /// False when one with the same source and id had been stored before.
+    pub created: bool,
 }
 
 /// `history`: what the log holds of a run.

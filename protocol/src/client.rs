@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::{
-    Acknowledged, CancelRequest, DefineRequest, DefineResponse, GetRequest, HistoryRequest, HistoryResponse,
-    ListRequest, ListResponse, RunView, SignalRequest, SubmitRequest, SubmitResponse, verb,
+    Acknowledged, CancelRequest, DefineRequest, DefineResponse, EventResponse, GetRequest, HistoryRequest,
+    HistoryResponse, ListRequest, ListResponse, RunView, SignalRequest, SubmitRequest, SubmitResponse, verb,
 };
+use crate::cloud::CloudEvent;
 use crate::codec::ContentType;
 use crate::id::{Namespace, RunId};
 use crate::limit;
@@ -136,6 +137,14 @@ impl Client {
     /// See [`Client::define`].
     pub async fn signal(&self, request: &SignalRequest) -> Result<Acknowledged, Problem> {
         self.call(verb::SIGNAL, request, Millis(0)).await
+    }
+
+    /// Hands an event to whoever listens for it; answers once it is stored.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn event(&self, event: &CloudEvent) -> Result<EventResponse, Problem> {
+        self.call(verb::EVENT, event, Millis(0)).await
     }
 
     /// Shows what the log holds of a run after the position `after`.

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::action::{Acted, ChildEnd};
+use crate::cloud::CloudEvent;
 use crate::id::{CommandId, Digest, Namespace, PoolName, RunId, StepPath, TimerId, WorkflowName};
 use crate::problem::Problem;
 use crate::report::{Report, Usage};
 use crate::task::Task;
+use crate::time::Timestamp;
 
 /// One record of the log. Its time is the log's own time of storing it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +94,8 @@ pub enum Event {
         /// All records of the partition up to this log position are in it.
         as_of: u64,
     },
+    /// A CloudEvent that the run may wait for.
+    Occurred(Box<Occurrence>),
 }
 
 impl Event {
@@ -110,8 +114,20 @@ impl Event {
             Self::ChildEnded { .. } => "child_ended",
             Self::Park { .. } => "park",
             Self::Snapshot { .. } => "snapshot",
+            Self::Occurred(_) => "occurred",
         }
     }
+}
+
+/// A CloudEvent and its place among the events of the installation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Occurrence {
+    /// The event.
+    pub event: CloudEvent,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+    /// Its sequence in the stream of events.
+    pub seq: u64,
 }
 
 /// The first event of a run.

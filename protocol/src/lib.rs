@@ -5,6 +5,7 @@ pub mod action;
 pub mod api;
 pub mod ask;
 pub mod client;
+pub mod cloud;
 pub mod codec;
 pub mod event;
 pub mod id;
@@ -19,7 +20,8 @@ pub mod time;
 pub use action::{Acted, ChildEnd, StartRun, SystemAction};
 pub use ask::{AskAnswer, AskRequest, MayRun};
 pub use client::Client;
-pub use event::{DeadLetter, Event, LogRecord, Parent, Submitted};
+pub use cloud::CloudEvent;
+pub use event::{DeadLetter, Event, LogRecord, Occurrence, Parent, Submitted};
 pub use id::{
     AttemptNo, CommandId, Digest, Namespace, PartitionNo, Pass, PoolName, Priority, RunId, StepKind, StepPath,
     TaskToken, TimerId, ValueId, Version, Visit, WorkflowName,

@@ -32,6 +32,22 @@ pub const NODES_PER_FOLD_MAX: u32 = 1_000;
 pub const SIGNALS_BUFFERED_MAX: usize = 1_000;
 /// Runs that may stand above one another, each started by a step of the one above it.
 pub const RUN_DEPTH_MAX: u32 = 32;
+/// Bytes of a CloudEvent's `type`; it is part of the subject.
+pub const EVENT_TYPE_BYTES_MAX: usize = 255;
+/// Events that one `listen` keeps for its output; one that never ends keeps none.
+pub const LISTEN_EVENTS_MAX: usize = 1_000;
+/// Events that wait until the `foreach` of a `listen` comes to them.
+pub const LISTEN_QUEUED_MAX: usize = 1_000;
+/// Events that one `listen` remembers, so that one that is sent twice counts once.
+pub const LISTEN_REMEMBERED_MAX: usize = 256;
+/// Filters of one `listen` or one `schedule.on`.
+pub const EVENT_FILTERS_MAX: usize = 100;
+/// Events held against the listening runs of a partition at a time.
+pub const EVENT_BATCH_MAX: usize = 256;
+/// Bytes of them.
+pub const EVENT_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Runs that are loaded at a time to be held against an event.
+pub const EVENT_RUNS_MAX: usize = 500;
 /// Attempts of one step, where a retry policy sets no lower limit.
 pub const ATTEMPTS_MAX: u32 = 1_000;
 /// Finished steps of one run that are kept to be undone. With so many, no further step that names a compensation begins; those under

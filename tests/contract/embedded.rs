@@ -28,6 +28,7 @@ fn queues(embedded: Arc<Embedded>) -> Queues {
         log: embedded.log(),
         tasks: embedded.tasks(),
         link: embedded.worker_link(),
+        events: embedded.events(),
         archive: embedded.archive(),
         bus: embedded.bus(),
         caller: embedded.api_caller(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stepmill_coordinator::queue::nats::{NatsArchive, NatsBus, NatsLog, NatsTasks};
+use stepmill_coordinator::queue::nats::{NatsArchive, NatsBus, NatsEvents, NatsLog, NatsTasks};
 use stepmill_nats::{Nats, NatsApiCaller, NatsOptions, NatsWorkerLink, StreamOptions};
 use stepmill_protocol::{DeadLetter, codec};
 use stepmill_tests::server::NatsServer;
@@ -25,6 +25,7 @@ async fn queues(wanted: Wanted) -> Queues {
         log: Arc::new(NatsLog::new(nats.clone())),
         tasks: Arc::new(NatsTasks::serve(nats.clone(), options).await.unwrap()),
         link: Arc::new(NatsWorkerLink::new(worker)),
+        events: Arc::new(NatsEvents::new(nats.clone())),
         archive: Arc::new(NatsArchive::new(nats.clone())),
         bus: Arc::new(NatsBus::new(nats)),
         caller: Arc::new(NatsApiCaller::new(client)),

@@ -1,9 +1,10 @@
-//! The suite of the ports `Log`, `Tasks`, `Archive`, `Bus`, `WorkerLink` and `ApiCaller`, which one broker stands behind. Each case
+//! The suite of the ports `Log`, `Tasks`, `Archive`, `Events`, `Bus`, `WorkerLink` and `ApiCaller`, which one broker stands behind. Each case
 //! has a partition range and pools of its own, so cases may share a server.
 
 mod api;
 mod archive;
 mod board;
+mod events;
 mod history;
 mod lease;
 mod link;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stepmill_coordinator::port::bus::Bus;
+use stepmill_coordinator::port::event::Events;
 use stepmill_coordinator::port::queue::{Archive, Log, Tasks};
 use stepmill_protocol::DeadLetter;
 use stepmill_protocol::link::{ApiCaller, BoxFuture, WorkerLink};
@@ -39,6 +41,7 @@ pub(crate) struct Queues {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) tasks: Arc<dyn Tasks>,
     pub(crate) link: Arc<dyn WorkerLink>,
+    pub(crate) events: Arc<dyn Events>,
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) caller: Arc<dyn ApiCaller>,
@@ -80,6 +83,7 @@ pub(crate) async fn all<F: AsyncFn(&'static str, Wanted) -> Queues>(make: F) {
         Wanted::default(), api: an_answer_reaches_whoever_waits an_answer_that_nobody_waits_for_is_dropped
             a_watch_reaches_the_owner an_owner_that_is_slow_is_not_waited_for a_call_reaches_the_handler
             a_problem_is_handed_through;
+        Wanted::default(), events: events_are_read_in_order events_are_read_from_a_time_on an_event_is_stored_once;
         Wanted::default(), archive: definitions_are_kept;
     }
 }

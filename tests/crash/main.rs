@@ -12,6 +12,7 @@ mod check;
 mod compensation;
 mod constructs;
 mod embedded;
+mod listen;
 mod load;
 mod rounds;
 mod takeover;

@@ -9,5 +9,6 @@
 
 mod api;
 mod drain;
+mod listen;
 mod loops;
 mod ticket;

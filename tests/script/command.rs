@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use stepmill_protocol::{
-    Acted, AttemptNo, ChildEnd, CommandId, Event, Millis, Parent, Pass, Problem, Report, ReportOutcome, StepPath,
-    TaskToken, TimerId, Timestamp, Usage, ValueId, Visit,
+    Acted, AttemptNo, ChildEnd, CloudEvent, CommandId, Event, Millis, Occurrence, Parent, Pass, Problem, Report,
+    ReportOutcome, StepPath, TaskToken, TimerId, Timestamp, Usage, ValueId, Visit,
 };
 
 use crate::world::{PARENT, RUN, World};
@@ -68,6 +68,10 @@ pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
             name: args.plain(1).into(),
             data: args.json("data").unwrap_or_default(),
         }),
+        "event" => {
+            let occurrence = occurrence(world, &args);
+            world.occurred(occurrence)
+        }
         "snapshot" => world.event(Event::Snapshot { state: Vec::new(), values: Vec::new(), as_of: 0 }),
         "may-run" => {
             let id = command_id(world, args.plain(0));
@@ -82,6 +86,24 @@ pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
         "show" => world.show(),
         _ => panic!("{place}: no command is called `{verb}`"),
     }
+}
+
+/// `id type [source=…] [at=…] [<attribute>=…] [data=…]`: stored at the time of the script unless said, in the order of the script.
+fn occurrence(world: &mut World, args: &Args<'_>) -> Occurrence {
+    let mut event = serde_json::json!({
+        "specversion": "1.0", "id": args.plain(0), "type": args.plain(1), "source": args.get("source").unwrap_or("/script"),
+    });
+    for word in args.words().filter(|w| !w.starts_with("at=") && !w.starts_with("seq=")) {
+        if let Some((name, value)) = word.split_once('=') {
+            event[name] = value.into();
+        }
+    }
+    if let Some(data) = args.json("data") {
+        event["data"] = data;
+    }
+    let stored_at = args.get("at").map_or(world.at, |at| Timestamp(millis(at)));
+    let seq = args.get("seq").map_or_else(|| world.next_event(), |seq| seq.parse().unwrap());
+    Occurrence { event: CloudEvent::try_from(event).unwrap(), stored_at, seq }
 }
 
 fn report(world: &World, args: &Args<'_>, outcome: ReportOutcome) -> Report {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stepmill_definition::plan::Plan;
-use stepmill_engine::{Run, advance};
+use stepmill_engine::{Listeners, Run, advance};
 use stepmill_protocol::{
-    AttemptNo, CommandId, Event, MayRun, Parent, PartitionNo, RunId, Submitted, TaskToken, Timestamp, ValueId, Visit,
+    AttemptNo, CommandId, Event, MayRun, Occurrence, Parent, PartitionNo, RunId, Submitted, TaskToken, Timestamp,
+    ValueId, Visit,
 };
 
 use crate::show;
@@ -29,6 +30,7 @@ pub(crate) struct World {
     tokens: BTreeMap<CommandId, TaskToken>,
     /// Runs that steps have started.
     children: BTreeMap<CommandId, RunId>,
+    events: u64,
 }
 
 impl World {
@@ -82,6 +84,30 @@ impl World {
         }
         let text = show::outcome(self, &plan, &outcome);
         self.run = outcome.run;
+        text
+    }
+
+    /// The sequence of the next event.
+    pub(crate) fn next_event(&mut self) -> u64 {
+        self.events += 1;
+        self.events
+    }
+
+    /// Folds an event, and holds the engine's index of listeners against the answer: whoever takes an event must be found by it.
+    pub(crate) fn occurred(&mut self, occurrence: Occurrence) -> String {
+        let plan = self.plan.clone().expect("`define` comes first");
+        let mut index = Listeners::default();
+        let mut asked = false;
+        if let Some(run) = &mut self.run {
+            index.set(run, &plan);
+            assert_eq!(index.knows(RUN), run.listens_since().is_some());
+            asked =
+                index.candidates(&plan.namespace, &occurrence.event).contains(&RUN) && run.takes(&plan, &occurrence);
+            index.remove(RUN);
+            assert!(index.is_empty());
+        }
+        let text = self.event(Event::Occurred(Box::new(occurrence)));
+        assert_eq!(text.starts_with("applied"), asked, "{text}");
         text
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod coordinator;
 pub(crate) mod define;
 pub(crate) mod demo;
 pub(crate) mod dev;
+pub(crate) mod emit;
 pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod list;
@@ -54,6 +55,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::List(args) => list::run(context, args).await,
         Command::Watch(args) => watch::run(context, args).await,
         Command::Cancel(args) => cancel::run(context, args).await,
+        Command::Emit(args) => emit::run(context, args).await,
         Command::Signal(args) => signal::run(context, args).await,
         Command::Bench(args) => bench::run(context, args).await,
         Command::Completions(args) => completions::run(context, &args),

@@ -11,6 +11,7 @@ pub mod graph;
 pub mod mistake;
 mod model;
 mod near;
+pub mod pattern;
 pub mod plan;
 mod published;
 mod scalar;

@@ -1,12 +1,15 @@
 //! The plan: a compiled definition as a numbered table of nodes. The engine walks it; nothing outside of this package makes
 //! one. All names are resolved, all expressions compiled, all constants checked.
 
+mod event;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 use stepmill_protocol::{Digest, Namespace, PoolName, Priority, StepKind, StepPath, Version, WorkflowName};
 
+pub use self::event::{Consumption, Correlation, Filter, Foreach, Listen, Mode, ReadAs, Until, Wanted};
 use crate::expression::Expression;
 use crate::schema::Schema;
 
@@ -184,6 +187,8 @@ pub enum NodeKind {
     },
     /// A step that a worker runs: `call: http`, `call: llm`, `call: <registered step>`. Boxed to keep nodes small.
     Call(Box<Call>),
+    /// `listen`. Boxed to keep nodes small.
+    Listen(Box<Listen>),
 }
 
 /// A step that a worker runs.

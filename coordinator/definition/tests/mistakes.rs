@@ -41,8 +41,8 @@ fn five_mistakes_are_shown_at_once() {
         sum: ${{ .items | map(.price | ad }}
         user: ${{ $usr.name }}
   - ship:
-      listen:
-        to: {{ one: {{ with: {{ type: x }} }} }}
+      call: grpc
+      with: {{ method: ship }}
 "
     );
     let mistakes = compile(&source).unwrap_err();

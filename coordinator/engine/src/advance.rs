@@ -7,7 +7,7 @@ use stepmill_protocol::{Event, Problem, RunId, Timestamp};
 use crate::command::Command;
 use crate::observe::Observer;
 use crate::run::{Phase, Run};
-use crate::transition::{acted, cancel, child, lost, park, report, rest, resume, signal, submit, timer};
+use crate::transition::{acted, cancel, child, lost, occurred, park, report, rest, resume, signal, submit, timer};
 use crate::walk::Walk;
 
 /// The signal that lets a run try again to undo what it could not.
@@ -63,7 +63,8 @@ pub(crate) fn fold<'p>(
             | Event::Acted { .. }
             | Event::ChildEnded { .. }
             | Event::Park { .. }
-            | Event::Snapshot { .. } => Outcome::unchanged(None, ignored(format!("there is no run {id}"))),
+            | Event::Snapshot { .. }
+            | Event::Occurred(_) => Outcome::unchanged(None, ignored(format!("there is no run {id}"))),
         };
     };
     if !run.checked || run.head.digest != plan.digest {
@@ -106,7 +107,8 @@ pub(crate) fn fold<'p>(
             | Event::Acted { .. }
             | Event::ChildEnded { .. }
             | Event::Park { .. }
-            | Event::Snapshot { .. } => {
+            | Event::Snapshot { .. }
+            | Event::Occurred(_) => {
                 let answer = rest::parked(&head, event);
                 let phase = Phase::Parked(live, problem);
                 Outcome::unchanged(Some(Run { head, tally, values, errands, phase, checked }), answer)
@@ -132,6 +134,7 @@ fn on_the_way(mut walk: Walk<'_>, event: &Event) -> Outcome {
         Event::TaskLost { id } => lost::fold(&mut walk, *id),
         Event::Acted { id, outcome } => acted::fold(&mut walk, *id, outcome),
         Event::ChildEnded { id, child, end, usage } => child::fold(&mut walk, *id, *child, end, *usage),
+        Event::Occurred(event) => occurred::fold(&mut walk, event),
         Event::Park { reason } => return park::fold(walk, reason),
         Event::Snapshot { .. } => ignored("a snapshot is not an event of the run"),
     };

@@ -167,6 +167,7 @@ fn fits(node: &Node, frame: &Frame) -> bool {
             | (NodeKind::Try { .. }, State::Try(_))
             | (NodeKind::Wait { .. }, State::Wait(_))
             | (NodeKind::Call(_), State::Call(_))
+            | (NodeKind::Listen(_), State::Listen(_))
     )
 }
 
@@ -181,5 +182,6 @@ fn has_child(node: &Node, child: NodeId) -> bool {
         | NodeKind::Raise { .. }
         | NodeKind::Wait { .. }
         | NodeKind::Call(_) => false,
+        NodeKind::Listen(listen) => listen.foreach.as_ref().and_then(|f| f.body) == Some(child),
     }
 }

@@ -1,6 +1,6 @@
 //! What a run is made of while it lives: frames, the tokens that are about to enter a node, timers. Only data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde_json::Value;
 use stepmill_definition::plan::NodeId;
 use stepmill_protocol::{CommandId, Pass, PoolName, Priority, RunId, TimerId, Timestamp, Visit};
 
+use crate::bin::Bin;
 use crate::gathered::{Blocks, Loose};
 use crate::values::Held;
 use crate::visit::Chain;
@@ -71,6 +72,41 @@ pub(crate) enum State {
     /// A step that a worker runs.
     #[serde(rename = "c")]
     Call(Box<Call>),
+    /// A `listen`.
+    #[serde(rename = "l")]
+    Listen(Box<Listen>),
+}
+
+/// When an event was stored, and its sequence: the order of all events.
+pub(crate) type EventPlace = (Timestamp, u64);
+
+/// A `listen`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Listen {
+    /// What each filter expects where expressions say so: digests, of what they gave when the task began.
+    pub(crate) expects: Vec<Vec<Option<Bin<16>>>>,
+    /// What correlations without an expectation have settled on.
+    pub(crate) correlated: BTreeMap<String, Bin<16>>,
+    /// Events that were stored before do not count.
+    pub(crate) since: Timestamp,
+    /// Nor do those up to this place: they were taken and are forgotten, or led here.
+    pub(crate) floor: EventPlace,
+    /// The last events that were taken: where they lie, and what stands for source and id.
+    pub(crate) seen: VecDeque<(EventPlace, u64)>,
+    /// Filters of an `all` that have their event.
+    pub(crate) met: BTreeSet<u32>,
+    /// What was consumed, or what the `foreach` made of it.
+    pub(crate) consumed: Vec<Held>,
+    /// Bytes of that.
+    pub(crate) bytes: u64,
+    /// How many were consumed.
+    pub(crate) count: u64,
+    /// Events that wait for the `foreach`.
+    pub(crate) queue: VecDeque<Held>,
+    /// The event that the `foreach` is at.
+    pub(crate) current: Option<Held>,
+    /// No more events are taken.
+    pub(crate) closing: bool,
 }
 
 /// What a `for` goes through.
@@ -266,6 +302,10 @@ impl Frame {
                 TryPhase::Body(_) | TryPhase::Delay(_) => Ok(()),
             },
             State::Call(call) => f(&mut call.with),
+            State::Listen(listen) => {
+                let held = listen.consumed.iter_mut().chain(&mut listen.queue).chain(&mut listen.current);
+                held.into_iter().try_for_each(f)
+            }
         }
     }
 
@@ -279,6 +319,7 @@ impl Frame {
                 TryPhase::Catch(_) => None,
             },
             State::List | State::Scope | State::Loop(_) | State::Gather(..) | State::Fork(_) | State::Call(_) => None,
+            State::Listen(_) => None,
         };
         self.timeout.into_iter().chain(of_state)
     }

@@ -15,6 +15,7 @@
 //! | `walk/` | one kind of node per file: entering, leaving, failing |
 //! | `frame`, `run`, `values` | the state |
 //! | `errand` | what outlives the step that wanted it, and the run |
+//! | `event/` | which events fit, and which runs may wait for one |
 //! | `retry`, `visit`, `secret`, `scope`, `mention` | one rule each |
 //! | `codec`, `check` | the stored form, and what must be true of it |
 //! | `query`, `view` | what others may ask |
@@ -26,6 +27,7 @@ mod check;
 mod codec;
 mod command;
 mod errand;
+mod event;
 mod fault;
 mod fingerprint;
 mod frame;
@@ -47,6 +49,7 @@ mod walk;
 pub use advance::{Outcome, advance};
 pub use codec::CorruptRun;
 pub use command::Command;
+pub use event::{Candidates, Listeners};
 pub use observe::{Observer, Passed, observe};
 pub use run::Run;
 pub use values::ValueChanges;

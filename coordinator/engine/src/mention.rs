@@ -2,7 +2,9 @@
 //! The question is asked of the expression's text, so the answer may be a yes too many, never a no too many.
 
 use stepmill_definition::expression::Expression;
-use stepmill_definition::plan::{Catch, DataFlow, DurationSpec, Node, NodeKind, Plan, Template};
+use stepmill_definition::plan::{Catch, DataFlow, DurationSpec, Listen, Node, NodeKind, Plan, Template, Until};
+
+use crate::event::pin;
 
 /// Texts of expressions.
 #[derive(Default)]
@@ -70,7 +72,18 @@ impl<'p> Texts<'p> {
             | NodeKind::Wait { .. }
             | NodeKind::Scope { .. }
             | NodeKind::Call(_) => texts,
+            NodeKind::Listen(listen) => texts.listen(listen),
         }
+    }
+
+    /// What is evaluated on each event.
+    fn listen(self, listen: &'p Listen) -> Self {
+        let texts = self.templates(listen.events.filters.iter().filter_map(|f| f.data.as_ref()));
+        let texts = match &listen.events.until {
+            Some(Until::Condition(condition)) => texts.expression(condition),
+            Some(Until::Never | Until::Consumed(_)) | None => texts,
+        };
+        listen.foreach.iter().fold(texts, |texts, foreach| texts.flow(&foreach.flow))
     }
 
     fn catch(self, catch: &'p Catch) -> Self {
@@ -99,6 +112,10 @@ impl<'p> Texts<'p> {
             NodeKind::Try { catch, .. } => texts.catch(catch),
             NodeKind::Wait { duration } => texts.durations([duration]),
             NodeKind::Call(call) => texts.templates(&call.with),
+            NodeKind::Listen(listen) => {
+                let pinned = listen.events.filters.iter().flat_map(|f| pin(f).flatten());
+                texts.templates(pinned).listen(listen)
+            }
         }
     }
 

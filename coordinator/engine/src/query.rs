@@ -139,7 +139,8 @@ pub(crate) fn call_of(frame: &Frame) -> Option<&Call> {
         | State::Gather(..)
         | State::Fork(_)
         | State::Try(_)
-        | State::Wait(_) => None,
+        | State::Wait(_)
+        | State::Listen(_) => None,
     }
 }
 
@@ -161,7 +162,8 @@ impl Live {
                 | State::Gather(..)
                 | State::Fork(_)
                 | State::Wait(_)
-                | State::Call(_) => None,
+                | State::Call(_)
+                | State::Listen(_) => None,
             };
             let own = frame.timeout.into_iter().chain(attempt).filter_map(due).min();
             earliest = match (earliest, own) {

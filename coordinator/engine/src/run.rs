@@ -1,6 +1,6 @@
 //! A run: what it is, what has been counted, and where it stands.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use stepmill_definition::plan::NodeId;
@@ -113,6 +113,9 @@ pub(crate) struct Live {
     /// Which frame waits for the report on a visit; made from the frames after a load.
     #[serde(skip)]
     pub(crate) calls: BTreeMap<Visit, FrameId>,
+    /// Which frames listen; made from the frames after a load.
+    #[serde(skip)]
+    pub(crate) listening: BTreeSet<FrameId>,
 }
 
 /// A finished step that can be undone.
@@ -164,7 +167,7 @@ impl Live {
         self.signals.iter_mut().try_for_each(|s| f(&mut s.data))
     }
 
-    /// Makes the index from visits to frames.
+    /// Makes the indexes of frames.
     pub(crate) fn index_calls(&mut self) {
         self.calls = self
             .frames
@@ -177,9 +180,12 @@ impl Live {
                 | State::Gather(..)
                 | State::Fork(_)
                 | State::Try(_)
-                | State::Wait(_) => None,
+                | State::Wait(_)
+                | State::Listen(_) => None,
             })
             .collect();
+        let listens = |frame: &Frame| matches!(&frame.state, State::Listen(_));
+        self.listening = self.frames.iter().filter(|(_, frame)| listens(frame)).map(|(id, _)| *id).collect();
     }
 }
 

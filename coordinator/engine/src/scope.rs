@@ -136,7 +136,7 @@ impl Walk<'_> {
         Ok(millis)
     }
 
-    fn variables(&self, site: &Site<'_>, texts: &Texts<'_>) -> Variables {
+    pub(crate) fn variables(&self, site: &Site<'_>, texts: &Texts<'_>) -> Variables {
         let mut found = Variables::default();
         if texts.is_empty() {
             return found;
@@ -180,6 +180,12 @@ impl Walk<'_> {
                     TryPhase::Catch(error) => add(&catch.as_, &|| Some(error.value().clone())),
                     TryPhase::Body(_) | TryPhase::Delay(_) => {}
                 },
+                (State::Listen(state), Some(NodeKind::Listen(listen))) => {
+                    if let Some(foreach) = &listen.foreach {
+                        add(&foreach.item, &|| state.current.as_ref().map(|event| event.value().clone()));
+                        add(&foreach.at, &|| Some(Arc::new(below.slot.into())));
+                    }
+                }
                 (State::Scope, _) => return,
                 (
                     State::List
@@ -188,7 +194,8 @@ impl Walk<'_> {
                     | State::Fork(_)
                     | State::Try(_)
                     | State::Wait(_)
-                    | State::Call(_),
+                    | State::Call(_)
+                    | State::Listen(_),
                     _,
                 ) => {}
             }
@@ -202,7 +209,13 @@ impl Walk<'_> {
         let frame = self.live.frames.get(&id)?;
         let items = match &frame.state {
             State::Loop(items) | State::Gather(items, _) => items,
-            State::List | State::Scope | State::Fork(_) | State::Try(_) | State::Wait(_) | State::Call(_) => {
+            State::List
+            | State::Scope
+            | State::Fork(_)
+            | State::Try(_)
+            | State::Wait(_)
+            | State::Call(_)
+            | State::Listen(_) => {
                 return None;
             }
         };

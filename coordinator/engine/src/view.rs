@@ -77,6 +77,10 @@ impl Live {
         let until = |timer| self.timers.get(&timer).map(|t| t.due);
         match &frame.state {
             State::List | State::Scope | State::Loop(_) | State::Gather(..) | State::Fork(_) => None,
+            State::Listen(listen) => {
+                let until = frame.timeout.and_then(until);
+                listen.current.is_none().then(|| StepView { until, ..step(path, WaitsFor::Event) })
+            }
             State::Wait(timer) => Some(StepView { until: until(*timer), ..step(path, WaitsFor::Time) }),
             State::Try(t) => match t.phase {
                 TryPhase::Delay(timer) => {
@@ -96,6 +100,7 @@ impl Live {
                     | NodeKind::Try { .. }
                     | NodeKind::Raise { .. }
                     | NodeKind::Wait { .. }
+                    | NodeKind::Listen(_)
                     | NodeKind::Scope { .. } => None,
                 });
                 let waits_for = if call.not_before.is_some() { WaitsFor::Retry } else { WaitsFor::Report };

@@ -3,6 +3,7 @@
 
 mod change;
 mod define;
+mod event;
 mod read;
 mod schedule;
 mod submit;
@@ -64,6 +65,7 @@ impl ApiHandler for Api {
                 verb::HISTORY => reply(content, read::history(s, &namespace, read(content, &body)?).await?),
                 verb::CANCEL => reply(content, change::cancel(s, &namespace, read(content, &body)?).await?),
                 verb::SIGNAL => reply(content, change::signal(s, &namespace, read(content, &body)?).await?),
+                verb::EVENT => reply(content, event::take_in(s, &namespace, read(content, &body)?).await?),
                 other => Err(Problem::own(
                     "unknown-verb",
                     404,

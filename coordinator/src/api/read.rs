@@ -202,7 +202,8 @@ fn entry(message: LogMessage) -> HistoryEntry {
                 | Event::TaskLost { .. }
                 | Event::Acted { .. }
                 | Event::ChildEnded { .. }
-                | Event::Park { .. }) => {
+                | Event::Park { .. }
+                | Event::Occurred(_)) => {
                     let value = serde_json::to_value(&other).unwrap_or_default();
                     value.get(other.name()).cloned().unwrap_or(value)
                 }

@@ -30,6 +30,7 @@ impl Owner {
         }
         let letters = std::mem::take(&mut work.letters);
         futures::future::try_join_all(letters.iter().map(|letter| self.shared.ports.archive.bury(letter))).await?;
+        self.note_listeners(&mut work);
         self.commit(&mut work).await?;
         // While everything is folded again the same places come by once more after a restart.
         if self.quiet_until.is_none() {
@@ -100,7 +101,8 @@ impl Owner {
             | Event::Acted { .. }
             | Event::ChildEnded { .. }
             | Event::Park { .. }
-            | Event::Snapshot { .. } => None,
+            | Event::Snapshot { .. }
+            | Event::Occurred(_) => None,
         };
         let Some(cached) = self.cache.get_mut(&id) else {
             return Ok(Folded::Refused(Problem::standard(Standard::Runtime, "the run was not loaded")));

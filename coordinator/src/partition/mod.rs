@@ -12,6 +12,7 @@
 //! | `relay` | publishing |
 //! | `act` | what runs ask of the system itself |
 //! | `timers` | armed timers |
+//! | `listen` | events for runs that listen |
 //! | `sweep` | dispatches whose message is gone |
 //! | `ask` | questions of workers and waiting readers |
 //! | `poison` | events that cannot be folded |
@@ -21,6 +22,7 @@ mod act;
 mod ask;
 mod cache;
 mod fold;
+mod listen;
 mod outbox;
 mod owner;
 mod poison;

@@ -12,6 +12,7 @@ use super::OwnerError;
 use super::act::Acts;
 use super::ask::{PendingAsk, Request, Watchers};
 use super::cache::Cache;
+use super::listen::Listens;
 use super::outbox::Outbox;
 use super::poison::{Caution, Known};
 use super::timers::Timers;
@@ -32,6 +33,8 @@ pub(super) enum Inner {
     Tail(Vec<PendingAsk>, Result<u64, QueueError>),
     /// Dispatches whose message is gone, and what the log held after that was seen.
     Gone(Vec<CommandId>, u64),
+    /// Records of events are in the log, or there is more to learn about who listens.
+    Events,
     /// The sweep is over.
     Swept,
 }
@@ -48,6 +51,8 @@ pub(super) struct Owner {
     pub(super) acts: Acts,
     pub(super) timers: Timers,
     pub(super) watchers: Watchers,
+    /// Runs that listen for events.
+    pub(super) listens: Listens,
     /// Questions that wait until the cursor has reached a position.
     pub(super) asks: Vec<(u64, PendingAsk)>,
     /// Dispatches seen to be gone that are reported lost if still open when the cursor has reached a position.
@@ -87,6 +92,7 @@ impl Owner {
             acts: Acts::default(),
             timers: Timers::default(),
             watchers: Watchers::default(),
+            listens: Listens::default(),
             asks: Vec::new(),
             gone: Vec::new(),
             skip: BTreeMap::new(),
@@ -124,6 +130,10 @@ impl Owner {
                     self.fold_with_caution(batch, poison).await?;
                     self.catch_up().await?;
                 }
+                events = self.listens.next(), if self.quiet_until.is_none() => {
+                    self.hear_events(events).await?;
+                    self.tend_events().await?;
+                }
                 Some(request) = requests.recv() => self.receive(request, requests).await?,
                 Some(inner) = self.inbox.recv() => self.hear(inner).await?,
                 () = sleep_for(timer) => self.fire_timers(),
@@ -139,6 +149,7 @@ impl Owner {
         }
         self.sweep();
         self.save_positions().await?;
+        self.save_mark().await?;
         self.look_for_old().await?;
         self.shared.ports.store.trim_indexes(self.partition, TRIMMED_AT_A_TIME).await?;
         Ok(())
@@ -153,6 +164,7 @@ impl Owner {
                 self.gone.push((tail, ids));
                 self.report_gone();
             }
+            Inner::Events => self.events_went_on().await?,
             Inner::Swept => self.sweeping = false,
         }
         Ok(())

@@ -8,7 +8,7 @@ use stepmill_protocol::{Event, LogRecord, Timestamp, codec};
 use super::OwnerError;
 use super::owner::Owner;
 use super::poison::{self, Caution, Known};
-use super::work::TURN;
+use super::work::{LISTENING, TURN};
 use crate::port::queue::{LogMessage, LogReader, Start};
 use crate::port::store::{Commit, Cursor, OutboxEntry, RunIndex, RunWrite, StoredRun};
 
@@ -104,6 +104,7 @@ impl Owner {
             self.skip.insert(write.run, as_of);
             commit.timers_put.extend(run.open_timers().into_iter().map(|(timer, due)| (write.run, timer, due)));
             commit.timers_put.extend(run.pending_yield().map(|_| (write.run, TURN, Timestamp(0))));
+            commit.timers_put.extend(run.listens_since().map(|since| (write.run, LISTENING, since)));
             commit.outbox_put.extend(run.open_dispatches().into_iter().map(|(id, pool, priority)| OutboxEntry {
                 id,
                 pool,
@@ -162,7 +163,9 @@ impl Owner {
         }
         let mut waiting = Vec::new();
         for (run, timer, due) in store.timers(self.partition).await? {
-            if timer == TURN {
+            if timer == LISTENING {
+                self.listens.restore(run, due);
+            } else if timer == TURN {
                 waiting.push(run);
             } else {
                 self.timers.arm((run, timer), due);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use stepmill_protocol::{Event, LogRecord, PartitionNo, PoolName};
 
 use super::owner::{Inner, Owner};
-use super::work::{TURN, Work};
+use super::work::{LISTENING, TURN, Work};
 use crate::port::queue::Log;
 use crate::port::store::Published;
 
@@ -42,7 +42,7 @@ impl Owner {
         self.remove_later(useless);
         for (key, due) in timers {
             match due {
-                _ if key.1 == TURN => {}
+                _ if key.1 == TURN || key.1 == LISTENING => {}
                 Some(due) => self.timers.arm(key, due),
                 None => self.timers.disarm(key),
             }

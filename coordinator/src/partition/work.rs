@@ -12,6 +12,10 @@ use stepmill_protocol::{CommandId, DeadLetter, Digest, Event, PoolName, Priority
 /// engine numbers its own timers from 1.
 pub(super) const TURN: TimerId = TimerId(0);
 
+/// Under this number it stands there that a run listens for events, and since when; under the nil run, how far the events are done
+/// with.
+pub(super) const LISTENING: TimerId = TimerId(u64::MAX);
+
 /// The changes of one batch. For each dispatch and timer the last word counts.
 #[derive(Default)]
 pub(super) struct Work {
@@ -59,7 +63,8 @@ impl Work {
                         | Event::Resume { .. }
                         | Event::ChildEnded { .. }
                         | Event::Park { .. }
-                        | Event::Snapshot { .. } => false,
+                        | Event::Snapshot { .. }
+                        | Event::Occurred(_) => false,
                     };
                     if !by_itself {
                         self.revoked.insert(id);

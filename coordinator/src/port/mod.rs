@@ -2,5 +2,6 @@
 //! them: `redis` + `nats`, and `embedded`. Adapters translate; they decide nothing.
 
 pub mod bus;
+pub mod event;
 pub mod queue;
 pub mod store;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Message, Subject, Subscriber};
+use async_nats::{HeaderMap, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
@@ -47,6 +47,7 @@ pub(crate) struct Read {
     pub(crate) time: Timestamp,
     pub(crate) subject: Subject,
     pub(crate) payload: Bytes,
+    pub(crate) headers: Option<HeaderMap>,
 }
 
 #[derive(Debug)]
@@ -218,7 +219,7 @@ impl StreamReader {
         self.credit = self.credit.saturating_sub(1);
         self.pending = info.pending;
         let (seq, time) = (info.stream_seq, info.time);
-        Ok(Some(Read { seq, time, subject: message.subject, payload: message.payload }))
+        Ok(Some(Read { seq, time, subject: message.subject, payload: message.payload, headers: message.headers }))
     }
 
     fn gap(&self, found: u64) -> NatsError {

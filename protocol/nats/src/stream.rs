@@ -20,6 +20,10 @@ pub const JOBS_DEDUP_WINDOW: Duration = Duration::from_secs(600);
 pub const TASKS_MESSAGES_MAX: i64 = 1_000_000;
 /// How long dead letters are kept.
 pub const DEAD_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long events are kept: longer than any takeover, for people to look at.
+pub const EVENTS_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long source and id of an event are remembered.
+pub const EVENTS_DEDUP_WINDOW: Duration = Duration::from_secs(600);
 /// Deliveries of one consumer that may be unacked; not per worker.
 pub const ACK_PENDING_MAX: i64 = 20_000;
 /// Pull requests that may wait at one consumer; the server's own default refuses some of 700 workers.
@@ -65,6 +69,7 @@ impl Nats {
         for (name, settings) in [
             (subject::LOG_STREAM, log_settings(options)),
             (subject::JOBS_STREAM, jobs_settings(options)),
+            (subject::EVENTS_STREAM, events_settings(options)),
             (subject::DEFS_STREAM, defs_settings(options)),
             (subject::DEAD_STREAM, dead_settings(options)),
         ] {
@@ -221,6 +226,14 @@ fn jobs_settings(options: &StreamOptions) -> Value {
         "subjects": [subject::JOBS_ALL], "retention": "workqueue", "storage": "file", "discard": "new",
         "num_replicas": options.replicas, "max_msgs": JOBS_MESSAGES_MAX, "max_msg_size": JOB_BYTES_MAX,
         "duplicate_window": nanos(JOBS_DEDUP_WINDOW), "max_age": 0,
+    })
+}
+
+fn events_settings(options: &StreamOptions) -> Value {
+    json!({
+        "subjects": [subject::EVENTS_ALL], "retention": "limits", "storage": "file", "discard": "old",
+        "num_replicas": options.replicas, "max_age": nanos(EVENTS_MAX_AGE), "max_msg_size": JOB_BYTES_MAX,
+        "duplicate_window": nanos(EVENTS_DEDUP_WINDOW), "allow_direct": true,
     })
 }
 

@@ -10,6 +10,8 @@ pub const LOG_STREAM: &str = "SM_LOG";
 pub const DEFS_STREAM: &str = "SM_DEFS";
 /// Dead letters.
 pub const DEAD_STREAM: &str = "SM_DEAD";
+/// CloudEvents.
+pub const EVENTS_STREAM: &str = "SM_EVENTS";
 /// What the names of the pools' streams begin with.
 pub const TASKS_STREAM_PREFIX: &str = "SM_TASKS_";
 /// The durable consumer of [`JOBS_STREAM`].
@@ -27,6 +29,8 @@ pub const LOG_ALL: &str = "sm.log.>";
 pub const DEFS_ALL: &str = "sm.def.*.*.*";
 /// All of [`DEAD_STREAM`].
 pub const DEAD_ALL: &str = "sm.dead.*";
+/// All of [`EVENTS_STREAM`].
+pub const EVENTS_ALL: &str = "sm.event.>";
 /// All calls of the API.
 pub const API_ALL: &str = "sm.api.*.*";
 /// All announcements of workers that wait for their pool's queue.
@@ -198,6 +202,35 @@ fn decode_version(token: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// `sm.event.<namespace>.<type>`: the type in its own words, each as one token.
+#[must_use]
+pub fn event(namespace: &Namespace, kind: &str) -> String {
+    let words = kind.split('.').map(encode_word);
+    format!("sm.event.{namespace}.{}", words.collect::<Vec<_>>().join("."))
+}
+
+/// The namespace of a subject made by [`event`], or of any other of the stream.
+#[must_use]
+pub fn parse_event(subject: &str) -> Option<Namespace> {
+    let (namespace, kind) = subject.strip_prefix("sm.event.")?.split_once('.')?;
+    if kind.is_empty() { None } else { Namespace::new(namespace).ok() }
+}
+
+/// Every byte but letters, digits, `-` and `_` becomes `=` and two hex digits. Never empty.
+fn encode_word(word: &str) -> String {
+    if word.is_empty() {
+        return "=".into();
+    }
+    let mut token = String::with_capacity(word.len());
+    for byte in word.bytes() {
+        match char::from(byte) {
+            c if c.is_ascii_alphanumeric() || c == '-' || c == '_' => token.push(c),
+            _ => token.push_str(&format!("={byte:02X}")),
+        }
+    }
+    token
+}
+
 /// `sm.dead.<pool>`, for log events `sm.dead._log`.
 #[must_use]
 pub fn dead(pool: Option<&PoolName>) -> String {
@@ -291,6 +324,19 @@ mod tests {
         }
         assert_eq!(definition(&ns, &name, &Version("1.0.3".into())), "sm.def.a.b.1_0_3");
         assert_eq!(parse_definition("sm.def.a.b.=G0"), None);
+    }
+
+    #[test]
+    fn the_words_of_an_events_type_are_tokens() {
+        let ns = Namespace::new("team-1").unwrap();
+        assert_eq!(event(&ns, "com.example.order_placed.v1"), "sm.event.team-1.com.example.order_placed.v1");
+        for kind in ["a b", "*", ">", "a..b", ".", "ä", "a.>"] {
+            let subject = event(&ns, kind);
+            assert!(!subject.contains([' ', '*', '>']) && !subject.contains(".."), "{subject}");
+            assert_eq!(parse_event(&subject), Some(ns.clone()));
+        }
+        assert_eq!(parse_event("sm.event.a b.c"), None);
+        assert_eq!(parse_event("sm.event.a"), None);
     }
 
     #[test]

@@ -252,7 +252,8 @@ impl WorkerLink for MemoryLink {
                 | Event::Acted { .. }
                 | Event::ChildEnded { .. }
                 | Event::Park { .. }
-                | Event::Snapshot { .. } => None,
+                | Event::Snapshot { .. }
+                | Event::Occurred(_) => None,
             })
         })
     }

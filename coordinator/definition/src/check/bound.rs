@@ -175,6 +175,17 @@ impl Count<'_, '_> {
             // a run that is started counts for itself
             NodeKind::Call(call) if call.system.is_some() => Cost::NOTHING,
             NodeKind::Call(call) => self.call(node, call.kind.as_str()),
+            NodeKind::Listen(listen) => match listen.body() {
+                Some(body) => {
+                    let once = self.node(body);
+                    if listen.events.goes_on() {
+                        self.any_number(node, once, false, "it listens for any number of events")
+                    } else {
+                        once.times(Most::AtMost(listen.events.own as u64))
+                    }
+                }
+                None => Cost::NOTHING,
+            },
             NodeKind::Set { .. } | NodeKind::Switch { .. } | NodeKind::Raise { .. } | NodeKind::Wait { .. } => {
                 Cost::NOTHING
             }

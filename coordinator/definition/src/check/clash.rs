@@ -167,6 +167,7 @@ impl Search<'_> {
             | NodeKind::Switch { .. }
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => {}
         }
     }
@@ -231,7 +232,7 @@ impl Search<'_> {
                 }
             }
             NodeKind::Scope { body, .. } => self.output(plan.node(*body)),
-            NodeKind::Raise { .. } | NodeKind::Call(_) => {}
+            NodeKind::Raise { .. } | NodeKind::Call(_) | NodeKind::Listen(_) => {}
         }
     }
 

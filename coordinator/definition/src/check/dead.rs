@@ -39,6 +39,7 @@ pub(super) fn check(check: &mut Check<'_>) {
             | NodeKind::Set { .. }
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => {}
         }
     }

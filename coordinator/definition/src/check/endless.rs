@@ -42,6 +42,7 @@ pub(super) fn check(check: &mut Check<'_>) {
             | NodeKind::Switch { .. }
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => {}
         }
     }
@@ -81,7 +82,7 @@ fn list(check: &mut Check<'_>, owner: &Node, children: &[NodeId]) {
 /// Whether time passes in a node.
 fn waits(node: &Node) -> bool {
     match &node.kind {
-        NodeKind::Wait { .. } | NodeKind::Call(_) => true,
+        NodeKind::Wait { .. } | NodeKind::Call(_) | NodeKind::Listen(_) => true,
         NodeKind::Do { .. }
         | NodeKind::For { .. }
         | NodeKind::Fork { .. }

@@ -39,6 +39,7 @@ pub(crate) fn children(node: &Node) -> Vec<NodeId> {
         NodeKind::For { body, .. } | NodeKind::Scope { body, .. } => vec![*body],
         NodeKind::Fork { branches, .. } => branches.clone(),
         NodeKind::Try { body, catch } => std::iter::once(*body).chain(catch.body).collect(),
+        NodeKind::Listen(listen) => listen.body().into_iter().collect(),
         NodeKind::Set { .. }
         | NodeKind::Switch { .. }
         | NodeKind::Raise { .. }
@@ -118,6 +119,7 @@ impl<'p> Flow<'p> {
                 self.passes(*body) || catch.then.is_some() || catch.body.is_none_or(|b| self.passes(b))
             }
             NodeKind::Raise { .. } => false,
+            NodeKind::Listen(listen) => listen.ends(),
             NodeKind::Set { .. } | NodeKind::Switch { .. } | NodeKind::Wait { .. } | NodeKind::Call(_) => true,
         }
     }
@@ -209,6 +211,7 @@ impl<'p> Flow<'p> {
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
             | NodeKind::Scope { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => {
                 if self.passes(node.id) {
                     ways.push(node.then);
@@ -239,6 +242,7 @@ impl<'p> Flow<'p> {
             | NodeKind::Switch { .. }
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => children(node),
         }
     }

@@ -24,6 +24,7 @@ fn waits_for(node: &Node) -> Option<String> {
             Some(SystemStep::Workflow { workflow, wait: true, .. }) => Some(format!("workflow `{workflow}`")),
             None => Some(format!("step `{}`", call.kind)),
         },
+        NodeKind::Listen(listen) => listen.ends().then(|| "an event".to_owned()),
         NodeKind::Do { .. }
         | NodeKind::For { .. }
         | NodeKind::Fork { .. }
@@ -51,6 +52,7 @@ pub(super) fn above(plan: &Plan, node: &Node) -> bool {
             | NodeKind::Switch { .. }
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => false,
         };
         if limited || node.timeout.is_some() {

@@ -141,6 +141,7 @@ fn ways_out(node: &Node) -> Vec<Next> {
         | NodeKind::Fork { .. }
         | NodeKind::Wait { .. }
         | NodeKind::Scope { .. }
+        | NodeKind::Listen(_)
         | NodeKind::Call(_) => vec![node.then],
     };
     if node.condition.is_some() {

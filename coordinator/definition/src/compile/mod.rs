@@ -4,6 +4,7 @@ mod budget;
 mod call;
 mod check;
 mod compensate;
+mod event;
 mod flow;
 mod join;
 mod node;

@@ -103,6 +103,7 @@ impl<'a, 't> Compiler<'a, 't> {
             }
             TaskKind::Raise(error) => self.raised(error).map(|error| NodeKind::Raise { error }),
             TaskKind::Wait(tree) => self.duration(tree).map(|duration| NodeKind::Wait { duration }),
+            TaskKind::Listen(model) => self.listen(task, model, id, path),
             TaskKind::Call { name, with } => self.call(name, with.as_ref(), hints, id, path),
             TaskKind::Process(process) => self.process(process, hints),
             TaskKind::RunWorkflow(model) => self.run_workflow(model),

@@ -48,7 +48,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn report(&self, text: &Text, inside: &str, mistake: ExpressionMistake) {
+    pub(super) fn report(&self, text: &Text, inside: &str, mistake: ExpressionMistake) {
         let ExpressionMistake { code, message, mut help, span } = mistake;
         if inside.contains("${") {
             help = "to put values into text, write one expression: `${ \"Hello \\(.name)\" }`".into();

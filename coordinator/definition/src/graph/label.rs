@@ -52,6 +52,10 @@ pub(super) fn what(node: &Node) -> String {
             format!("raise {}", error.unwrap_or_default())
         }
         NodeKind::Wait { duration } => format!("wait {}", length(duration, node.definition.get("wait"))),
+        NodeKind::Listen(listen) => match listen.events.filters.first().and_then(|f| f.kind.as_ref()) {
+            Some(kind) if listen.events.own == 1 => format!("listen for {kind}"),
+            Some(_) | None => "listen".into(),
+        },
         NodeKind::Scope { .. } => format!("function {}", node.definition.get("call").map(plain).unwrap_or_default()),
         NodeKind::Call(call) => match (&call.system, endpoint(node)) {
             (Some(SystemStep::Workflow { workflow, .. }), _) => format!("run workflow {workflow}"),

@@ -56,6 +56,7 @@ pub(super) fn picture(plan: &Plan, marks: &Marks) -> Block {
         | NodeKind::Raise { .. }
         | NodeKind::Wait { .. }
         | NodeKind::Scope { .. }
+        | NodeKind::Listen(_)
         | NodeKind::Call(_) => layout.task(plan.node(plan.root), 0),
     }
 }
@@ -97,10 +98,15 @@ impl Layout<'_> {
             NodeKind::Scope { body, .. } => self.frame(node, self.task(self.plan.node(*body), 0)),
             NodeKind::Fork { branches, .. } => self.frame(node, self.fork(branches)),
             NodeKind::Try { body, catch } => self.frame(node, self.tries(*body, catch)),
+            NodeKind::Listen(listen) if listen.body().is_some() => {
+                let body = listen.body().map(|body| self.block(body)).unwrap_or_default();
+                self.frame(node, body)
+            }
             NodeKind::Set { .. }
             | NodeKind::Switch { .. }
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => {
                 let lines = self.lines(node);
                 let room = LINE.0 * i32::try_from(aside).unwrap_or(0) + 8;
@@ -147,6 +153,7 @@ impl Layout<'_> {
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
             | NodeKind::Scope { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => self.task(node, 0),
         }
     }

@@ -59,7 +59,7 @@ impl Marks {
         for step in &view.live {
             let state = match step.waits_for {
                 WaitsFor::Report => State::Active,
-                WaitsFor::Retry | WaitsFor::Time | WaitsFor::Turn => State::Waiting,
+                WaitsFor::Retry | WaitsFor::Time | WaitsFor::Event | WaitsFor::Turn => State::Waiting,
             };
             marks.entry(&step.path.0).state = state;
         }
@@ -144,6 +144,7 @@ impl Infer<'_> {
                 catch.body.into_iter().for_each(|body| self.node(body, ran && caught));
             }
             NodeKind::For { body, .. } => self.node(*body, false),
+            NodeKind::Listen(listen) => listen.body().into_iter().for_each(|body| self.node(body, false)),
             NodeKind::Scope { body, .. } => self.node(*body, ran),
             NodeKind::Set { .. }
             | NodeKind::Switch { .. }

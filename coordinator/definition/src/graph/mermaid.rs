@@ -103,6 +103,14 @@ impl Writer<'_> {
             NodeKind::Switch { .. } => self.line(&format!("{id}{{{}}}", self.text(node))),
             NodeKind::Raise { .. } => self.line(&format!("{id}>{}]", self.text(node))),
             NodeKind::Wait { .. } => self.line(&format!("{id}([{}])", self.text(node))),
+            NodeKind::Listen(listen) => match listen.body() {
+                Some(body) => {
+                    self.begin(&id, &self.text(node));
+                    self.block(body);
+                    self.end();
+                }
+                None => self.line(&format!("{id}([{}])", self.text(node))),
+            },
             NodeKind::Call(_) => self.line(&format!("{id}[[{}]]", self.text(node))),
             NodeKind::Set { .. } => self.line(&format!("{id}[{}]", self.text(node))),
         }
@@ -121,6 +129,7 @@ impl Writer<'_> {
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
             | NodeKind::Scope { .. }
+            | NodeKind::Listen(_)
             | NodeKind::Call(_) => self.node(node),
         }
     }
@@ -187,7 +196,7 @@ impl Writer<'_> {
 /// Whether a node is a list that is part of its parent, and no task of its own.
 pub(super) fn is_block(plan: &Plan, node: &Node, parent: NodeId) -> bool {
     match &plan.node(parent).kind {
-        NodeKind::For { .. } | NodeKind::Try { .. } => matches!(node.kind, NodeKind::Do { .. }),
+        NodeKind::For { .. } | NodeKind::Try { .. } | NodeKind::Listen(_) => matches!(node.kind, NodeKind::Do { .. }),
         NodeKind::Do { .. }
         | NodeKind::Set { .. }
         | NodeKind::Switch { .. }

@@ -163,7 +163,9 @@ impl Pen<'_> {
                     "<path class=\"box switch{state}\" d=\"M{a} {y} L{b} {y} L{right} {middle} L{b} {bottom} L{a} {bottom} L{x} {middle}Z\"/>"
                 )
             }
-            NodeKind::Wait { .. } => write!(out, "{}", rect(&format!("box wait{state}"), at, size, h / 2)),
+            NodeKind::Wait { .. } | NodeKind::Listen(_) => {
+                write!(out, "{}", rect(&format!("box wait{state}"), at, size, h / 2))
+            }
             NodeKind::Raise { .. } => write!(out, "{}", rect(&format!("box raise{state}"), at, size, 2)),
             NodeKind::Call(_) => {
                 let bar = rect("bar", (x, y + 8), (4, h - 16), 2);

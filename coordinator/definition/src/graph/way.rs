@@ -65,6 +65,7 @@ fn of(node: &Node, flow: &Flow<'_>) -> Vec<(Next, Option<String>)> {
         | NodeKind::Raise { .. }
         | NodeKind::Wait { .. }
         | NodeKind::Scope { .. }
+        | NodeKind::Listen(_)
         | NodeKind::Call(_) => flow.passes(node.id).then_some((node.then, None)).into_iter().collect(),
     };
     let skipped = node.condition.is_some() && always(node.condition.as_ref()) != Some(true);

@@ -4,6 +4,7 @@
 pub(crate) mod authentication;
 pub(crate) mod call;
 pub(crate) mod endpoint;
+pub(crate) mod event;
 pub(crate) mod mcp;
 pub(crate) mod openapi;
 pub(crate) mod policy;

@@ -20,6 +20,15 @@ pub(crate) struct Shape<'t> {
 }
 
 impl<'t> Flow<'t> {
+    /// `output` and `export` only.
+    pub(crate) fn out(reader: &Reader<'_>, fields: &mut Fields<'t>) -> Self {
+        Self {
+            input: Shape::default(),
+            output: fields.take("output").and_then(|t| shape(reader, t, "`output`", "as")).unwrap_or_default(),
+            export: fields.take("export").and_then(|t| shape(reader, t, "`export`", "as")).unwrap_or_default(),
+        }
+    }
+
     pub(crate) fn read(reader: &Reader<'_>, fields: &mut Fields<'t>, with_export: bool) -> Self {
         let mut flow = Self {
             input: fields.take("input").and_then(|t| shape(reader, t, "`input`", "from")).unwrap_or_default(),

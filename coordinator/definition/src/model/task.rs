@@ -1,6 +1,7 @@
 //! Tasks.
 
 use super::call::Http;
+use super::event::Listen;
 use super::mcp::Mcp;
 use super::openapi::OpenApi;
 use super::policy::{ErrorModel, ErrorRef, Flow, RetryRef, TimeoutRef, duration, error_fields};
@@ -47,6 +48,7 @@ pub(crate) enum TaskKind<'t> {
     Process(Box<Process<'t>>),
     /// `run: workflow`.
     RunWorkflow(Box<RunWorkflow<'t>>),
+    Listen(Box<Listen<'t>>),
 }
 
 /// `with` of a call.
@@ -202,6 +204,7 @@ fn read_kind<'t>(reader: &Reader<'_>, fields: &mut Fields<'t>, key: &'static str
         "raise" => raise(reader, tree),
         "wait" => duration(reader, tree, "`wait`").then_some(TaskKind::Wait(tree)),
         "call" => return call(reader, fields, tree),
+        "listen" => Listen::read(reader, fields, tree).map(|l| TaskKind::Listen(Box::new(l))),
         "run" => return super::run::run(reader, tree),
         other => {
             reader.unsupported(&format!("`{other}`"), span, &tree.at);
@@ -282,7 +285,7 @@ fn for_<'t>(reader: &Reader<'_>, task: &mut Fields<'t>, tree: &'t Tree) -> Optio
 }
 
 /// The name of a variable.
-fn variable(reader: &Reader<'_>, tree: &Tree, what: &str) -> Option<Text> {
+pub(super) fn variable(reader: &Reader<'_>, tree: &Tree, what: &str) -> Option<Text> {
     let text = reader.text(tree, what)?;
     let fine = text.text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

@@ -5,6 +5,7 @@ pub(crate) mod acted;
 pub(crate) mod cancel;
 pub(crate) mod child;
 pub(crate) mod lost;
+pub(crate) mod occurred;
 pub(crate) mod park;
 pub(crate) mod report;
 pub(crate) mod rest;

@@ -75,7 +75,8 @@ fn waiting<'a>(live: &'a Live, report: &Report) -> Option<(FrameId, &'a Call)> {
         | State::Gather(..)
         | State::Fork(_)
         | State::Try(_)
-        | State::Wait(_) => None,
+        | State::Wait(_)
+        | State::Listen(_) => None,
     }
 }
 

@@ -34,6 +34,7 @@ fn late(head: &Head, note: &str, event: &Event) -> Folded {
         | Event::Acted { .. }
         | Event::ChildEnded { .. }
         | Event::Park { .. }
-        | Event::Snapshot { .. } => ignored(note),
+        | Event::Snapshot { .. }
+        | Event::Occurred(_) => ignored(note),
     }
 }

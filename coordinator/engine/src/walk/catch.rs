@@ -169,7 +169,8 @@ impl<'p> Walk<'p> {
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
             | NodeKind::Scope { .. }
-            | NodeKind::Call(_) => None,
+            | NodeKind::Call(_)
+            | NodeKind::Listen(_) => None,
         }
     }
 
@@ -182,7 +183,8 @@ impl<'p> Walk<'p> {
             | State::Gather(..)
             | State::Fork(_)
             | State::Wait(_)
-            | State::Call(_) => None,
+            | State::Call(_)
+            | State::Listen(_) => None,
         }
     }
 }

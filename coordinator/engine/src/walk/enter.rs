@@ -65,6 +65,7 @@ impl<'p> Walk<'p> {
                 let timer = self.arm(after, Ends::Wait(self.next_frame()));
                 self.open(opening, State::Wait(timer));
             }
+            NodeKind::Listen(listen) => self.enter_listen(&site, node, listen, &raw, &input)?,
             NodeKind::Call(call) => self.call(&site, node, call, &raw, &input)?,
             NodeKind::Do { children } => match children.first() {
                 Some(first) => {

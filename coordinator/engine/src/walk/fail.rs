@@ -27,6 +27,7 @@ impl Walk<'_> {
                     None => return,
                 },
                 State::List | State::Scope | State::Loop(_) | State::Wait(_) | State::Call(_) => {}
+                State::Listen(_) => {}
             }
             let Some(frame) = self.close(id) else { break };
             below = frame.place;

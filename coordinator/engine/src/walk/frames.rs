@@ -89,6 +89,9 @@ impl Walk<'_> {
             timeout,
             state,
         };
+        if let State::Listen(_) = &frame.state {
+            self.live.listening.insert(id);
+        }
         self.live.frames.insert(id, frame);
         id
     }
@@ -113,6 +116,7 @@ impl Walk<'_> {
                 self.live.gathered = self.live.gathered.saturating_sub(join.gathered());
             }
             State::List | State::Scope | State::Loop(_) | State::Try(_) | State::Wait(_) => {}
+            State::Listen(_) => drop(self.live.listening.remove(&id)),
         }
         let values = &mut self.values;
         let _: Result<(), ()> = frame.each_held(|held| {
@@ -157,6 +161,7 @@ impl Walk<'_> {
             self.disarm(timer);
         }
         self.live.ready.clear();
+        self.live.listening.clear();
         self.live.turn = None;
     }
 
@@ -224,7 +229,8 @@ fn needs_input(node: &Node) -> bool {
         | NodeKind::Set { .. }
         | NodeKind::Switch { .. }
         | NodeKind::Raise { .. }
-        | NodeKind::Scope { .. } => false,
+        | NodeKind::Scope { .. }
+        | NodeKind::Listen(_) => false,
         NodeKind::Call(call) => matches!(call.system, Some(SystemStep::Workflow { wait: false, .. })),
     }
 }

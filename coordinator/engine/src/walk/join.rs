@@ -24,6 +24,7 @@ impl Walk<'_> {
         match &mut self.live.frames.get_mut(&id)?.state {
             State::Gather(_, join) | State::Fork(join) => Some(join),
             State::List | State::Scope | State::Loop(_) | State::Try(_) | State::Wait(_) | State::Call(_) => None,
+            State::Listen(_) => None,
         }
     }
 
@@ -58,7 +59,8 @@ impl Walk<'_> {
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
             | NodeKind::Scope { .. }
-            | NodeKind::Call(_) => return Ok(()),
+            | NodeKind::Call(_)
+            | NodeKind::Listen(_) => return Ok(()),
         };
         if !self.goes_on(id, node, slot, &input)? {
             if let Some(join) = self.join(id) {
@@ -95,7 +97,8 @@ impl Walk<'_> {
                 | NodeKind::Raise { .. }
                 | NodeKind::Wait { .. }
                 | NodeKind::Scope { .. }
-                | NodeKind::Call(_),
+                | NodeKind::Call(_)
+                | NodeKind::Listen(_),
             )
             | None => Rule::All,
         }

@@ -29,7 +29,8 @@ impl<'p> Walk<'p> {
             | NodeKind::Raise { .. }
             | NodeKind::Wait { .. }
             | NodeKind::Scope { .. }
-            | NodeKind::Call(_) => node.then,
+            | NodeKind::Call(_)
+            | NodeKind::Listen(_) => node.then,
         };
         self.pass(&site, node, output, next);
     }
@@ -82,6 +83,7 @@ impl<'p> Walk<'p> {
                 self.gather(parent, place.slot, output);
             }
             Some(NodeKind::Try { .. } | NodeKind::Scope { .. }) => self.leave(parent, output),
+            Some(NodeKind::Listen(_)) => self.iterated(parent, place.slot, output),
             Some(
                 NodeKind::Set { .. }
                 | NodeKind::Switch { .. }

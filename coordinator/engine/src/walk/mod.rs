@@ -7,8 +7,11 @@ mod fail;
 mod frames;
 mod join;
 mod leave;
+mod listen;
 mod repeat;
 mod undo;
+
+pub(crate) use listen::Fit;
 
 use std::collections::BTreeSet;
 
@@ -22,7 +25,7 @@ use crate::check::Broken;
 use crate::command::Command;
 use crate::errand::{Errand, Errands};
 use crate::fault::shortened;
-use crate::frame::Ready;
+use crate::frame::{EventPlace, Ready};
 use crate::observe::Observer;
 use crate::run::{End, Head, Live, Phase, Run, Tally};
 use crate::values::{Held, Values};
@@ -45,6 +48,8 @@ pub(crate) struct Walk<'p> {
     timers_before: u64,
     /// Who looks on, if somebody does.
     pub(crate) observer: Option<&'p Observer>,
+    /// The event that this fold is of.
+    pub(crate) event: Option<EventPlace>,
     /// Set once the run ends in this fold.
     pub(crate) end: Option<End>,
     /// Set once the run is put aside in this fold, for a person to look at.
@@ -74,6 +79,7 @@ impl<'p> Walk<'p> {
             commands,
             asked_now,
             timers_before,
+            event: None,
             observer: None,
             end: None,
             aside: None,

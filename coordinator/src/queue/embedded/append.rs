@@ -45,7 +45,8 @@ impl Append {
                 | Event::TaskLost { .. }
                 | Event::Acted { .. }
                 | Event::ChildEnded { .. }
-                | Event::Park { .. } => source.clone(),
+                | Event::Park { .. }
+                | Event::Occurred(_) => source.clone(),
             };
             Ok(Encoded { source, bytes, record: Arc::new(record) })
         };

@@ -55,7 +55,8 @@ impl Log for NatsLog {
                 | Event::TaskLost { .. }
                 | Event::Acted { .. }
                 | Event::ChildEnded { .. }
-                | Event::Park { .. } => LogWriter::Coordinator,
+                | Event::Park { .. }
+                | Event::Occurred(_) => LogWriter::Coordinator,
             };
             let subject = LogSubject { partition, run: record.run, writer };
             let payload = Bytes::from(codec::pack(record).map_err(unreadable)?);

@@ -2,6 +2,7 @@
 
 mod archive;
 mod bus;
+mod events;
 mod jobs;
 mod log;
 mod tasks;
@@ -14,6 +15,7 @@ use crate::shared::Ports;
 
 pub use archive::NatsArchive;
 pub use bus::NatsBus;
+pub use events::NatsEvents;
 pub use jobs::NatsJobs;
 pub use log::NatsLog;
 pub use tasks::NatsTasks;
@@ -31,6 +33,7 @@ pub async fn ports(nats: Nats, options: StreamOptions, store: std::sync::Arc<dyn
         log: Arc::new(NatsLog::new(nats.clone())),
         tasks: Arc::new(NatsTasks::serve(nats.clone(), options).await?),
         jobs: Some(Arc::new(NatsJobs::new(nats.clone()).await?)),
+        events: Arc::new(NatsEvents::new(nats.clone())),
         archive: Arc::new(NatsArchive::new(nats.clone())),
         bus: Arc::new(NatsBus::new(nats)),
     })

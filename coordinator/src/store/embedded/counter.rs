@@ -17,6 +17,9 @@ pub(crate) struct Counters {
     at: Timestamp,
     /// All messages of the log up to this one are in the table `history`.
     pub(crate) indexed: u64,
+    /// Events.
+    #[serde(default)]
+    event: u64,
 }
 
 impl Counters {
@@ -38,6 +41,12 @@ impl Counters {
         self.dead
     }
 
+    /// The next sequence of an event.
+    pub(crate) fn next_event(&mut self) -> u64 {
+        self.event += 1;
+        self.event
+    }
+
     /// The time of a new transaction: the clock's, but never before an earlier one.
     pub(crate) fn tick(&mut self, clock: Timestamp) -> Timestamp {
         self.at = self.at.max(clock);
@@ -49,6 +58,7 @@ impl Counters {
         self.log = self.log.max(stored.log);
         self.task = self.task.max(stored.task);
         self.dead = self.dead.max(stored.dead);
+        self.event = self.event.max(stored.event);
         self.at = self.at.max(stored.at);
         self.indexed = stored.indexed;
     }

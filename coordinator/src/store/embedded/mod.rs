@@ -37,9 +37,10 @@ pub(crate) use self::failure::Failure;
 pub use self::failure::OpenError;
 use self::file::{DatabaseFile, Place, Wrap};
 use self::store::EmbeddedStore;
-pub(crate) use self::table::{HISTORY, LOG, MISC, TASK, Tables};
+pub(crate) use self::table::{EVENT, HISTORY, LOG, MISC, TASK, Tables};
 pub(crate) use self::writer::{Core, Keeper, Write};
 use crate::port::bus::Bus;
+use crate::port::event::Events;
 use crate::port::queue::{Archive, Jobs, Log, Tasks};
 use crate::port::store::Store;
 use crate::queue::embedded as queue;
@@ -73,6 +74,7 @@ pub struct Embedded {
     store: Arc<EmbeddedStore>,
     log: Arc<queue::EmbeddedLog>,
     tasks: Arc<queue::EmbeddedTasks>,
+    events: Arc<queue::EmbeddedEvents>,
     archive: Arc<queue::EmbeddedArchive>,
     bus: Arc<queue::EmbeddedBus>,
     link: Arc<queue::EmbeddedLink>,
@@ -102,6 +104,7 @@ impl Embedded {
         let log = Arc::new(queue::EmbeddedLog::new(Arc::clone(&core), hot, identity.clone()));
         let tasks =
             Arc::new(queue::EmbeddedTasks::new(Arc::clone(&core), Arc::clone(&board), identity, options.dedup_window));
+        let events = Arc::new(queue::EmbeddedEvents::new(Arc::clone(&core), options.log_age_max.into()));
         let archive = Arc::new(queue::EmbeddedArchive::new(Arc::clone(&core)));
         let bus = Arc::new(queue::EmbeddedBus::default());
         let link = Arc::new(queue::EmbeddedLink {
@@ -111,7 +114,7 @@ impl Embedded {
             archive: Arc::clone(&archive),
             bus: Arc::clone(&bus),
         });
-        Ok(Arc::new(Self { store: Arc::new(EmbeddedStore::new(core)), log, tasks, archive, bus, link }))
+        Ok(Arc::new(Self { store: Arc::new(EmbeddedStore::new(core)), log, tasks, events, archive, bus, link }))
     }
 
     /// The state of runs.
@@ -136,6 +139,12 @@ impl Embedded {
     #[must_use]
     pub fn jobs(&self) -> Arc<dyn Jobs> {
         Arc::new(queue::NoJobs)
+    }
+
+    /// CloudEvents.
+    #[must_use]
+    pub fn events(&self) -> Arc<dyn Events> {
+        Arc::clone(&self.events) as _
     }
 
     /// Definitions and dead letters.

@@ -9,6 +9,8 @@
 //! | `index` | one letter, partition, see `key.rs` | mostly nothing |
 //! | `log` | partition, sequence | see `queue/embedded/row.rs` |
 //! | `history` | run, sequence | nothing |
+//! | `event` | sequence | see `queue/embedded/events.rs` |
+//! | `event_id` | identity of an event | its sequence |
 //! | `task` | sequence | see `queue/embedded/publish.rs` |
 
 use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, WriteTransaction};
@@ -25,6 +27,8 @@ pub(crate) const INDEX: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new
 pub(crate) const LOG: TableDefinition<'_, &[u8; 10], &[u8]> = TableDefinition::new("log");
 pub(crate) const HISTORY: TableDefinition<'_, &[u8; 24], ()> = TableDefinition::new("history");
 pub(crate) const TASK: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("task");
+pub(crate) const EVENT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("event");
+pub(crate) const EVENT_ID: TableDefinition<'_, &[u8; 16], u64> = TableDefinition::new("event_id");
 
 /// A table that is read.
 pub(crate) type Reading<K> = ReadOnlyTable<K, &'static [u8]>;
@@ -39,6 +43,8 @@ pub(crate) struct Tables<'t> {
     pub(crate) log: Table<'t, &'static [u8; 10], &'static [u8]>,
     pub(crate) history: Table<'t, &'static [u8; 24], ()>,
     pub(crate) task: Table<'t, u64, &'static [u8]>,
+    pub(crate) event: Table<'t, u64, &'static [u8]>,
+    pub(crate) event_id: Table<'t, &'static [u8; 16], u64>,
     /// Numbers that are never given out twice.
     pub(crate) counters: &'t mut Counters,
     /// The time of this transaction; never before that of an earlier one.
@@ -61,6 +67,8 @@ impl<'t> Tables<'t> {
             log: transaction.open_table(LOG)?,
             history: transaction.open_table(HISTORY)?,
             task: transaction.open_table(TASK)?,
+            event: transaction.open_table(EVENT)?,
+            event_id: transaction.open_table(EVENT_ID)?,
             counters,
             now,
         })

@@ -1,0 +1,29 @@
+//! A CloudEvent that some task of the run may listen for. Each task that listens takes it or does not, for itself.
+
+use stepmill_protocol::Occurrence;
+use stepmill_protocol::api::Folded;
+
+use crate::advance::ignored;
+use crate::frame::FrameId;
+use crate::walk::{Fit, Walk};
+
+/// An event for a run that is on its way.
+pub(crate) fn fold(walk: &mut Walk<'_>, event: &Occurrence) -> Folded {
+    let mut seen = false;
+    let mut takers: Vec<(FrameId, usize)> = Vec::new();
+    for id in &walk.live.listening {
+        match walk.fit(*id, event) {
+            Fit::Filter(filter) => takers.push((*id, filter)),
+            Fit::Seen => seen = true,
+            Fit::None => {}
+        }
+    }
+    if takers.is_empty() {
+        return ignored(if seen { "the event was received before" } else { "nothing in the run waits for this event" });
+    }
+    walk.event = Some((event.stored_at, event.seq));
+    for (id, filter) in takers {
+        walk.take_event(id, filter, event);
+    }
+    Folded::Applied
+}

@@ -1,0 +1,392 @@
+//! `listen`: takes events that fit, one by one, and hands them to its `foreach`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepmill_definition::plan::{Consumption, Listen as ListenNode, Mode, Node, NodeKind, Plan, Until};
+use stepmill_protocol::{Occurrence, Timestamp, limit};
+
+use super::Walk;
+use crate::bin::Bin;
+use crate::event::{Ear, digest_of, fits_alone, found, is_wanted, pin, read};
+use crate::fault::Fault;
+use crate::frame::{Frame, FrameId, Listen, Place, State};
+use crate::mention::Texts;
+use crate::run::{Phase, Run};
+use crate::scope::{Site, check};
+use crate::values::{Held, Values};
+
+/// What an event is to one task that listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// This filter takes it.
+    Filter(usize),
+    /// It was taken before.
+    Seen,
+    /// It does not fit, or the task began to listen later.
+    None,
+}
+
+impl<'p> Walk<'p> {
+    pub(super) fn enter_listen(
+        &mut self,
+        site: &Site<'_>,
+        node: &'p Node,
+        listen: &'p ListenNode,
+        raw: &Held,
+        input: &Held,
+    ) -> Result<(), Fault> {
+        if listen.events.is_empty() {
+            let output = self.values.make(Arc::new(Value::Array(Vec::new())))?;
+            self.pass(site, node, output, node.then);
+            return Ok(());
+        }
+        let mut expects = Vec::with_capacity(listen.events.filters.len());
+        for filter in &listen.events.filters {
+            let mut values = Vec::new();
+            for template in pin(filter) {
+                let value = template.map(|t| self.evaluate(site, t, input.value())).transpose()?;
+                values.push(value.map(|v| digest_of(&v)));
+            }
+            expects.push(values);
+        }
+        let state = Listen {
+            expects,
+            correlated: BTreeMap::new(),
+            // Events that come close behind the one that led here are not missed.
+            since: self.event.map_or(self.at, |(stored_at, _)| stored_at),
+            floor: self.event.unwrap_or_default(),
+            seen: VecDeque::new(),
+            met: BTreeSet::new(),
+            consumed: Vec::new(),
+            bytes: 0,
+            count: 0,
+            queue: VecDeque::new(),
+            current: None,
+            closing: false,
+        };
+        let opening = self.opening(site, node, raw, input)?;
+        self.open(opening, State::Listen(Box::new(state)));
+        Ok(())
+    }
+
+    /// What an event is to the task that `id` is the frame of.
+    pub(crate) fn fit(&self, id: FrameId, event: &Occurrence) -> Fit {
+        let Some((frame, node, listen, state)) = self.listening(id) else { return Fit::None };
+        if event.stored_at < state.since || state.closing {
+            return Fit::None;
+        }
+        let mark = mark(event);
+        if (event.stored_at, event.seq) <= state.floor || state.seen.iter().any(|(_, seen)| *seen == mark) {
+            return Fit::Seen;
+        }
+        let events = &listen.events;
+        // The `until` comes first: what ends the task is not part of its output.
+        let order = (events.own..events.filters.len()).chain(0..events.own);
+        let fits = |filter: &usize| self.fits(frame, node, events, state, *filter, event);
+        order.filter(|f| !state.met.contains(&(*f as u32))).find(fits).map_or(Fit::None, Fit::Filter)
+    }
+
+    fn fits(
+        &self,
+        frame: &Frame,
+        node: &Node,
+        events: &Consumption,
+        state: &Listen,
+        number: usize,
+        event: &Occurrence,
+    ) -> bool {
+        let Some(filter) = events.filters.get(number) else { return false };
+        if !fits_alone(filter, &event.event) {
+            return false;
+        }
+        let Some(values) = found(filter, &event.event) else { return false };
+        let expects = expected(events, state, number);
+        if !expects.iter().zip(&values).all(|(expected, value)| expected.is_none_or(|e| e == *value)) {
+            return false;
+        }
+        match &filter.data {
+            Some(template) => {
+                let data = event.event.data();
+                let variables = self.variables(&Site::inside(node, frame), &Texts::default().template(template));
+                is_wanted(data, template.evaluate(data, &variables).map(|v| v.as_ref().clone()))
+            }
+            None => true,
+        }
+    }
+
+    /// Takes an event that fits.
+    pub(crate) fn take_event(&mut self, id: FrameId, filter: usize, event: &Occurrence) {
+        if let Err(fault) = self.consume(id, filter, event) {
+            self.prune(id);
+            self.fail(id, fault);
+        }
+    }
+
+    fn consume(&mut self, id: FrameId, number: usize, event: &Occurrence) -> Result<(), Fault> {
+        let Some((_, node, listen, _)) = self.listening(id) else { return Ok(()) };
+        let events = &listen.events;
+        let is_own = number < events.own;
+        let value = if is_own { Some(self.values.make(Arc::new(read(&event.event, events.read)))?) } else { None };
+        let Some(state) = self.listen_state(id) else { return Ok(()) };
+        state.seen.push_back(((event.stored_at, event.seq), mark(event)));
+        if state.seen.len() > limit::LISTEN_REMEMBERED_MAX
+            && let Some((forgotten, _)) = state.seen.pop_front()
+        {
+            state.floor = state.floor.max(forgotten);
+        }
+        if let (Some(filter), Some(values)) =
+            (events.filters.get(number), events.filters.get(number).and_then(|f| found(f, &event.event)))
+        {
+            let skipped = values.len() - filter.correlate.len();
+            for (key, value) in filter.correlate.iter().zip(&values[skipped..]) {
+                if key.expect.is_none() {
+                    state.correlated.entry(key.key.to_string()).or_insert(*value);
+                }
+            }
+        }
+        let (mode, all) = match (is_own, &events.until) {
+            (true, _) => (events.mode, 0..events.own),
+            (false, Some(Until::Consumed(mode))) => (*mode, events.own..events.filters.len()),
+            (false, Some(Until::Never | Until::Condition(_)) | None) => (Mode::One, 0..0),
+        };
+        let enough = match mode {
+            Mode::One => true,
+            Mode::All => {
+                state.met.insert(number as u32);
+                all.clone().all(|f| state.met.contains(&(f as u32)))
+            }
+        };
+        if enough && !(is_own && events.goes_on()) {
+            state.closing = true;
+        }
+        let Some(value) = value else { return self.settle_listen(id) };
+        if listen.foreach.is_some() {
+            state.queue.push_back(value);
+            if state.queue.len() > limit::LISTEN_QUEUED_MAX {
+                let max = limit::LISTEN_QUEUED_MAX;
+                let detail = format!(
+                    "{max} events wait for `foreach` already (LISTEN_QUEUED_MAX); make it faster or take fewer"
+                );
+                return Err(Fault::limit(detail));
+            }
+            self.room()?;
+            return self.settle_listen(id);
+        }
+        self.keep(id, node, events, value)?;
+        self.settle_listen(id)
+    }
+
+    /// Adds to the output, and asks the condition of the `until`.
+    fn keep(&mut self, id: FrameId, node: &'p Node, events: &'p Consumption, value: Held) -> Result<(), Fault> {
+        let never = matches!(events.until, Some(Until::Never));
+        let Some(state) = self.listen_state(id) else { return Ok(()) };
+        state.count = state.count.saturating_add(1);
+        if never {
+            // Its output can never be read.
+            return Ok(());
+        }
+        state.bytes = state.bytes.saturating_add(value.bytes());
+        state.consumed.push(value);
+        let (count, bytes) = (state.consumed.len(), state.bytes);
+        if count > limit::LISTEN_EVENTS_MAX || bytes > limit::VALUE_BYTES_MAX as u64 {
+            let (max, max_bytes) = (limit::LISTEN_EVENTS_MAX, limit::VALUE_BYTES_MAX);
+            return Err(Fault::limit(format!(
+                "one `listen` keeps {max} events (LISTEN_EVENTS_MAX) and {max_bytes} bytes of them (VALUE_BYTES_MAX); \
+                 use `foreach` with `until: ${{ false }}`, or `schedule.on`"
+            )));
+        }
+        self.room()?;
+        let Some(Until::Condition(condition)) = &events.until else { return Ok(()) };
+        let Some((frame, _, _, state)) = self.listening(id) else { return Ok(()) };
+        let site = Site::inside(node, frame);
+        if self.holds(&site, condition, &array(&state.consumed))?
+            && let Some(state) = self.listen_state(id)
+        {
+            state.closing = true;
+            // It is enough: what waits was not consumed.
+            state.queue.clear();
+        }
+        Ok(())
+    }
+
+    /// Goes on with the next event that waits, or ends the task when it is enough.
+    fn settle_listen(&mut self, id: FrameId) -> Result<(), Fault> {
+        let Some((_, _, listen, _)) = self.listening(id) else { return Ok(()) };
+        let Some(state) = self.listen_state(id) else { return Ok(()) };
+        if state.current.is_some() {
+            return Ok(());
+        }
+        let Some(event) = state.queue.pop_front() else {
+            if state.closing {
+                let output = array(&state.consumed);
+                let output = self.values.make(Arc::new(output))?;
+                self.leave(id, output);
+            }
+            return Ok(());
+        };
+        let slot = state.count;
+        state.current = Some(event.clone());
+        match listen.foreach.as_ref().and_then(|f| f.body) {
+            Some(body) => self.enter_next(Place { parent: Some(id), slot }, body, event),
+            None => self.iterated(id, slot, event),
+        }
+        Ok(())
+    }
+
+    /// The `foreach` is done with an event.
+    pub(crate) fn iterated(&mut self, id: FrameId, slot: u64, output: Held) {
+        if let Err(fault) = self.end_iteration(id, slot, output) {
+            self.prune(id);
+            self.fail(id, fault);
+        }
+    }
+
+    fn end_iteration(&mut self, id: FrameId, slot: u64, raw_output: Held) -> Result<(), Fault> {
+        let Some((frame, node, listen, _)) = self.listening(id) else { return Ok(()) };
+        let Some(foreach) = &listen.foreach else { return Ok(()) };
+        let (flow, place) = (&foreach.flow, Place { parent: Some(id), slot });
+        let site = Site { place, raw_output: Some(&raw_output), ..Site::inside(node, frame) };
+        let output = match &flow.output_as {
+            Some(template) => {
+                let value = self.evaluate(&site, template, raw_output.value())?;
+                self.values.make(value)?
+            }
+            None => raw_output.clone(),
+        };
+        check(flow.output_schema.as_ref(), "event's output", output.value())?;
+        if let (Some(template), Some((frame, ..))) = (&flow.export_as, self.listening(id)) {
+            let site =
+                Site { place, raw_output: Some(&raw_output), output: Some(&output), ..Site::inside(node, frame) };
+            let context = self.evaluate(&site, template, output.value())?;
+            check(flow.export_schema.as_ref(), "exported context", &context)?;
+            if self.live.context.is_some() {
+                let context = self.values.make(context)?;
+                if let Some(before) = self.live.context.replace(context) {
+                    self.values.suspect(before.id());
+                }
+            }
+        }
+        if let Some(state) = self.listen_state(id)
+            && let Some(event) = state.current.take()
+        {
+            let id = event.id();
+            self.values.suspect(id);
+        }
+        self.keep(id, node, &listen.events, output)?;
+        self.settle_listen(id)
+    }
+
+    fn listening(&self, id: FrameId) -> Option<(&Frame, &'p Node, &'p ListenNode, &Listen)> {
+        let frame = self.live.frames.get(&id)?;
+        let node = self.plan.get(frame.node)?;
+        let (NodeKind::Listen(listen), State::Listen(state)) = (&node.kind, &frame.state) else { return None };
+        Some((frame, node, listen, state))
+    }
+
+    fn listen_state(&mut self, id: FrameId) -> Option<&mut Listen> {
+        match &mut self.live.frames.get_mut(&id)?.state {
+            State::Listen(listen) => Some(listen),
+            State::List
+            | State::Scope
+            | State::Loop(_)
+            | State::Gather(..)
+            | State::Fork(_)
+            | State::Try(_)
+            | State::Wait(_)
+            | State::Call(_) => None,
+        }
+    }
+}
+
+/// What a filter expects now: what it said when the task began, and what correlations have settled on since.
+fn expected(events: &Consumption, state: &Listen, number: usize) -> Vec<Option<Bin<16>>> {
+    let Some(filter) = events.filters.get(number) else { return Vec::new() };
+    let mut expects = state.expects.get(number).cloned().unwrap_or_default();
+    let skipped = expects.len().saturating_sub(filter.correlate.len());
+    for (key, expected) in filter.correlate.iter().zip(expects.iter_mut().skip(skipped)) {
+        if expected.is_none() {
+            *expected = state.correlated.get(key.key.as_ref()).copied();
+        }
+    }
+    expects
+}
+
+/// Stands for source and id of an event.
+fn mark(event: &Occurrence) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(event.event.source().as_bytes());
+    hasher.update(&[0]);
+    hasher.update(event.event.id().as_bytes());
+    let mut low = [0; 8];
+    low.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(low)
+}
+
+fn array(held: &[Held]) -> Value {
+    Value::Array(held.iter().map(|h| h.value().as_ref().clone()).collect())
+}
+
+impl Run {
+    /// Frames that listen and may still take an event.
+    fn open_ears(&self) -> impl Iterator<Item = (FrameId, &Frame, &Listen)> {
+        let live = match &self.phase {
+            Phase::Live(live) => Some(live),
+            Phase::Parked(..) | Phase::Ended(..) => None,
+        };
+        live.into_iter().flat_map(|live| {
+            live.listening.iter().filter_map(|id| {
+                let frame = live.frames.get(id)?;
+                match &frame.state {
+                    State::Listen(listen) if !listen.closing => Some((*id, frame, &**listen)),
+                    State::Listen(_)
+                    | State::List
+                    | State::Scope
+                    | State::Loop(_)
+                    | State::Gather(..)
+                    | State::Fork(_)
+                    | State::Try(_)
+                    | State::Wait(_)
+                    | State::Call(_) => None,
+                }
+            })
+        })
+    }
+
+    /// Since when it waits for events; none: it does not.
+    #[must_use]
+    pub fn listens_since(&self) -> Option<Timestamp> {
+        self.ears_above(0)
+    }
+
+    /// Whether a task of it takes this event now. Changes nothing; the state is lent to the walk that looks.
+    #[must_use]
+    pub fn takes(&mut self, plan: &Plan, event: &Occurrence) -> bool {
+        let Phase::Live(live) = &mut self.phase else { return false };
+        let (head, tally) = (self.head.clone(), self.tally.clone());
+        let walk = Walk::new(plan, event.stored_at, head, tally, Values::default(), std::mem::take(live));
+        let takes = walk.live.listening.iter().any(|id| matches!(walk.fit(*id, event), Fit::Filter(_)));
+        *live = walk.live;
+        takes
+    }
+
+    /// Since when a task listens whose frame has a higher number.
+    pub(crate) fn ears_above(&self, newest: u64) -> Option<Timestamp> {
+        self.open_ears().filter(|(id, ..)| id.0 > newest).map(|(.., listen)| listen.since).min()
+    }
+
+    /// What it listens with.
+    pub(crate) fn ears(&self, plan: &Plan) -> Vec<Ear> {
+        let mut ears = Vec::new();
+        for (id, frame, state) in self.open_ears() {
+            let Some(NodeKind::Listen(listen)) = plan.get(frame.node).map(|n| &n.kind) else { continue };
+            for number in (0..listen.events.filters.len()).filter(|n| !state.met.contains(&(*n as u32))) {
+                let expects = expected(&listen.events, state, number).into_iter().collect();
+                let (since, node) = (state.since, frame.node);
+                ears.push(Ear { frame: id.0, since, node, filter: number, expects });
+            }
+        }
+        ears
+    }
+}

@@ -1,0 +1,96 @@
+//! CloudEvents in `SM_EVENTS`: published by anybody who may, read in order.
+
+use bytes::Bytes;
+use stepmill_protocol::cloud::NotAnEvent;
+use stepmill_protocol::{CloudEvent, Namespace, Timestamp};
+
+use crate::connect::Nats;
+use crate::error::NatsError;
+use crate::publish::{Outgoing, Stored};
+use crate::reader::{Read, Start, StreamReader};
+use crate::serve::CONTENT_TYPE_HEADER;
+use crate::subject;
+
+/// An event as the stream holds it.
+#[derive(Clone, Debug)]
+pub struct EventMessage {
+    /// Its sequence.
+    pub seq: u64,
+    /// When the broker stored it.
+    pub time: Timestamp,
+    /// Bytes of its body.
+    pub bytes: usize,
+    /// Whose it is, and the event; or why it is none.
+    pub event: Result<(Namespace, CloudEvent), String>,
+}
+
+/// The events. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Events {
+    nats: Nats,
+}
+
+impl Events {
+    /// The events that this connection reaches.
+    #[must_use]
+    pub const fn new(nats: Nats) -> Self {
+        Self { nats }
+    }
+
+    /// Publishes an event in the structured form. The message id stands for its source and id.
+    ///
+    /// # Errors
+    /// [`NatsError`] when the broker did not confirm it.
+    pub async fn publish(&self, namespace: &Namespace, event: &CloudEvent) -> Result<Stored, NatsError> {
+        let payload = serde_json::to_vec(event).map_err(|e| NatsError::malformed("an event", e))?;
+        let id = Some(event.identity(namespace).to_string());
+        let subject = subject::event(namespace, event.kind());
+        self.nats.store(Outgoing { subject, id, again: false, payload: Bytes::from(payload) }).await
+    }
+
+    /// Reads all events that were stored at a time or later.
+    ///
+    /// # Errors
+    /// [`NatsError`] when the broker does not let us.
+    pub async fn reader(&self, from: Timestamp) -> Result<EventReader, NatsError> {
+        let inner =
+            StreamReader::open(&self.nats, subject::EVENTS_STREAM, subject::EVENTS_ALL, Start::Time(from)).await?;
+        Ok(EventReader { inner })
+    }
+}
+
+/// Reads events.
+#[derive(Debug)]
+pub struct EventReader {
+    inner: StreamReader,
+}
+
+impl EventReader {
+    /// Waits for an event and returns it with everything that has arrived behind it, up to the limits. Cancel safe.
+    ///
+    /// # Errors
+    /// [`NatsError::Interrupted`] whenever an event could have been missed: open another reader.
+    pub async fn next_batch(&mut self, messages_max: usize, bytes_max: usize) -> Result<Vec<EventMessage>, NatsError> {
+        let batch = self.inner.next_batch(messages_max, bytes_max).await?;
+        Ok(batch.into_iter().map(message).collect())
+    }
+}
+
+fn message(read: Read) -> EventMessage {
+    let (seq, time, bytes) = (read.seq, read.time, read.payload.len());
+    EventMessage { seq, time, bytes, event: event(&read) }
+}
+
+fn event(read: &Read) -> Result<(Namespace, CloudEvent), String> {
+    let namespace = subject::parse_event(&read.subject)
+        .ok_or_else(|| format!("`{}` is not `sm.event.<namespace>.<type>` with a valid namespace", read.subject))?;
+    let headers: Vec<(&str, &str)> = read
+        .headers
+        .iter()
+        .flat_map(|h| h.iter())
+        .filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
+        .collect();
+    let said = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE_HEADER)).map(|(_, value)| *value);
+    let event = CloudEvent::read(headers.iter().copied(), said, &read.payload);
+    event.map(|event| (namespace, event)).map_err(|e: NotAnEvent| e.to_string())
+}
