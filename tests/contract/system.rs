@@ -36,6 +36,7 @@ impl System {
             tasks: embedded.tasks(),
             jobs: None,
             archive: embedded.archive(),
+            events: embedded.events(),
             bus: embedded.bus(),
         };
         let client = Client::new(embedded.api_caller(), Namespace::new("default").unwrap());

@@ -62,7 +62,8 @@ pub(super) fn waiting<'w>(walk: &'w Walk<'_>, id: CommandId) -> Option<(FrameId,
         | State::Gather(..)
         | State::Fork(_)
         | State::Try(_)
-        | State::Wait(_) => None,
+        | State::Wait(_)
+        | State::Listen(_) => None,
     }
 }
 
@@ -79,6 +80,7 @@ pub(super) fn step<'p>(walk: &Walk<'p>, frame: FrameId) -> Option<&'p SystemStep
         | NodeKind::Try { .. }
         | NodeKind::Raise { .. }
         | NodeKind::Wait { .. }
+        | NodeKind::Listen(_)
         | NodeKind::Scope { .. } => None,
     }
 }

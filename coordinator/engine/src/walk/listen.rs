@@ -9,6 +9,7 @@ use stepmill_protocol::{Occurrence, Timestamp, limit};
 
 use super::Walk;
 use crate::bin::Bin;
+use crate::errand::Errands;
 use crate::event::{Ear, digest_of, fits_alone, found, is_wanted, pin, read};
 use crate::fault::Fault;
 use crate::frame::{Frame, FrameId, Listen, Place, State};
@@ -365,7 +366,8 @@ impl Run {
     pub fn takes(&mut self, plan: &Plan, event: &Occurrence) -> bool {
         let Phase::Live(live) = &mut self.phase else { return false };
         let (head, tally) = (self.head.clone(), self.tally.clone());
-        let walk = Walk::new(plan, event.stored_at, head, tally, Values::default(), std::mem::take(live));
+        let walk =
+            Walk::new(plan, event.stored_at, head, tally, Values::default(), Errands::new(), std::mem::take(live));
         let takes = walk.live.listening.iter().any(|id| matches!(walk.fit(*id, event), Fit::Filter(_)));
         *live = walk.live;
         takes
