@@ -27,6 +27,7 @@ const OURS: &[&str] = &[
     "expression-unknown",
     "expression-forbidden",
     "duration",
+    "cron",
     "retry-limit",
     "variable-name",
     "name",
