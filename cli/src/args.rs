@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Graph(command::graph::GraphArgs),
     /// Run the test cases of definitions, without a server
     Test(command::test::TestArgs),
+    /// Print the JSON Schema of definitions, for editors
+    Schema(command::schema::SchemaArgs),
     /// Start a run
     Submit(command::submit::SubmitArgs),
     /// Show a run
@@ -131,6 +133,7 @@ impl Command {
             | Self::Validate(_)
             | Self::Test(_)
             | Self::Check(_)
+            | Self::Schema(_)
             | Self::Bench(_)
             | Self::Completions(_) => {}
             Self::Dev(a) => a.flags(flags),

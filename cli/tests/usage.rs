@@ -19,6 +19,7 @@ fn help_of_every_command() {
         &["check"],
         &["graph"],
         &["test"],
+        &["schema"],
         &["submit"],
         &["get"],
         &["list"],
@@ -82,6 +83,15 @@ fn an_absent_system_is_explained() {
     assert_eq!(output.status.code(), Some(1));
     let shown: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
     assert_eq!(shown["error"]["status"], 500, "{shown}");
+}
+
+#[test]
+fn the_schema_is_printed_as_it_is_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(dir.path(), &["schema"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/schema/stepmill.json");
+    assert_eq!(stdout(&output), std::fs::read_to_string(published).unwrap());
 }
 
 #[test]

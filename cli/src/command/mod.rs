@@ -13,6 +13,7 @@ pub(crate) mod emit;
 pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod list;
+pub(crate) mod schema;
 pub(crate) mod signal;
 pub(crate) mod submit;
 pub(crate) mod test;
@@ -50,6 +51,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Check(args) => check::run(context, &args),
         Command::Graph(args) => graph::run(context, args).await,
         Command::Test(args) => test::run(context, &args),
+        Command::Schema(args) => schema::run(context, &args),
         Command::Submit(args) => submit::run(context, args).await,
         Command::Get(args) => get::run(context, args).await,
         Command::List(args) => list::run(context, args).await,

@@ -87,7 +87,7 @@ pub(crate) struct Catch<'t> {
 const KINDS: [&str; 12] =
     ["call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait"];
 /// Those of them that cannot be used yet: they are not offered to anybody.
-pub(crate) const KINDS_LATER: [&str; 2] = ["emit", "listen"];
+pub(crate) const KINDS_LATER: [&str; 1] = ["emit"];
 /// Calls of ours that cannot be used yet.
 const OWN_CALLS_LATER: [&str; 4] = ["agent", "approve", "gate", "ladder"];
 
