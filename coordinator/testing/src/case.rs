@@ -32,6 +32,9 @@ pub struct Case {
     /// Values sent to the run.
     #[serde(default)]
     pub signals: Vec<SignalAt>,
+    /// CloudEvents that arrive.
+    #[serde(default)]
+    pub events: Vec<EventAt>,
     /// Somebody ends the run.
     #[serde(default)]
     pub cancel: Option<CancelAt>,
@@ -60,6 +63,26 @@ pub struct SignalAt {
     /// Its value.
     #[serde(default)]
     pub data: Value,
+}
+
+/// A CloudEvent that arrives.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "event")]
+pub struct EventAt {
+    /// How long after the submission.
+    #[serde(default)]
+    pub at: After,
+    /// The event, at least its `type`; `id`, `source` and `specversion` are filled in where they are missing.
+    #[schemars(with = "serde_json::Map<String, Value>")]
+    pub event: Placed<Value>,
+    /// Whether the run waits for it then; true unless said.
+    #[serde(default = "yes")]
+    pub taken: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Somebody ends the run.
@@ -118,6 +141,13 @@ impl Case {
     #[must_use]
     pub fn signal(mut self, at: std::time::Duration, name: &str, data: Value) -> Self {
         self.signals.push(SignalAt { at: at.into(), name: name.into(), data });
+        self
+    }
+
+    /// With a CloudEvent at a time, for which the run waits then.
+    #[must_use]
+    pub fn event(mut self, at: std::time::Duration, event: Value) -> Self {
+        self.events.push(EventAt { at: at.into(), event: event.into(), taken: true });
         self
     }
 

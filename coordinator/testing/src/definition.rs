@@ -61,7 +61,7 @@ impl Definition {
             outcome.failures = errors.into_iter().map(Failure::from).collect();
             return outcome;
         }
-        let mocks = std::mem::take(&mut prepared.mocks);
+        let (mocks, events) = (std::mem::take(&mut prepared.mocks), std::mem::take(&mut prepared.events));
         let rebuilt = match (&case.alone, prepared.alone) {
             (Some(alone), Some(step)) => match compile(&self.source) {
                 Ok(compiled) => Some(alone::rebuild(compiled.plan, step, alone, &case.input)),
@@ -70,7 +70,7 @@ impl Definition {
             (_, _) => None,
         };
         let plan = rebuilt.as_ref().unwrap_or(&self.plan);
-        let seen = World::new(Names { plan, count: names.count }, case, mocks).run();
+        let seen = World::new(Names { plan, count: names.count }, case, mocks, events).run();
         compare::judge(names, case, &prepared, seen, &mut outcome);
         outcome
     }

@@ -31,7 +31,7 @@
 //! | `suite` | a file of cases |
 //! | `prepare`, `names` | a case held against the plan: names resolved, expressions compiled |
 //! | `alone` | the plan of one step by itself |
-//! | `world`, `worker`, `child`, `mock` | the run in virtual time |
+//! | `world`, `worker`, `child`, `event`, `mock` | the run in virtual time |
 //! | `trail`, `coverage` | what was seen on the way |
 //! | `compare`, `sequence`, `difference` | what was expected |
 
@@ -43,6 +43,7 @@ mod compare;
 mod coverage;
 mod definition;
 mod difference;
+mod event;
 mod expect;
 pub mod limit;
 mod mock;
@@ -57,7 +58,7 @@ mod worker;
 mod world;
 
 pub use answer::{Answer, Answers, ErrorAnswer, Mocks, Times, UsageAnswer};
-pub use case::{Alone, CancelAt, Case, SignalAt};
+pub use case::{Alone, CancelAt, Case, EventAt, SignalAt};
 pub use coverage::{Coverage, Spot, SpotKind};
 pub use definition::Definition;
 pub use difference::Difference;

@@ -6,9 +6,11 @@ use serde_json::Value;
 use stepmill_definition::expression::Expression;
 use stepmill_definition::plan::{NodeId, Template};
 use stepmill_definition::{Mistake, Place, Placed};
+use stepmill_protocol::CloudEvent;
 
 use crate::answer::{Answer, Answers, Times, place_of};
 use crate::case::Case;
+use crate::event;
 use crate::expect::{CommandPattern, Item};
 use crate::mock::{Mock, Reply, What};
 use crate::names::{Names, is_call};
@@ -25,6 +27,7 @@ pub(crate) struct Meant {
 pub(crate) struct Prepared<'c> {
     pub(crate) mocks: Vec<Mock>,
     pub(crate) alone: Option<NodeId>,
+    pub(crate) events: Vec<CloudEvent>,
     pub(crate) path: Option<Vec<Item<Meant>>>,
     pub(crate) never: Vec<Meant>,
     pub(crate) attempts: Vec<(Meant, u64)>,
@@ -43,6 +46,7 @@ pub(crate) fn prepare<'c>(names: Names<'_>, case: &'c Case) -> (Prepared<'c>, Ve
     let mut preparing = Preparing { names, mistakes: Vec::new(), done: Prepared::default() };
     preparing.mocks(case);
     preparing.alone(case);
+    preparing.events(case);
     preparing.expectations(case);
     (preparing.done, preparing.mistakes)
 }
@@ -101,6 +105,14 @@ impl<'c> Preparing<'c, '_> {
         };
         let found = self.names.find_one(&alone.step);
         self.done.alone = self.note(found);
+    }
+
+    fn events(&mut self, case: &Case) {
+        for (number, event) in case.events.iter().enumerate() {
+            let read = event::read(number, &event.event);
+            let read = self.note(read);
+            self.done.events.extend(read);
+        }
     }
 
     fn expectations(&mut self, case: &'c Case) {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use stepmill_engine::{Command, Observer, Run, observe};
 use stepmill_protocol::api::Folded;
-use stepmill_protocol::{CommandId, Event, Millis, PartitionNo, Problem, RunId, Submitted, Task, TimerId, Timestamp};
+use stepmill_protocol::{
+    CloudEvent, CommandId, Event, Millis, PartitionNo, Problem, RunId, Submitted, Task, TimerId, Timestamp,
+};
 
-use crate::case::Case;
+use crate::case::{Case, EventAt};
 use crate::child::Child;
 use crate::limit::EVENTS_MAX;
 use crate::mock::Mock;
@@ -41,7 +43,14 @@ enum Due {
     Finish(Box<Work>),
     ChildEnd(Box<Child>),
     Signal(usize),
+    Event(usize),
     Cancel,
+}
+
+/// What nobody was there to take.
+enum Late {
+    Signal(usize),
+    Event(usize),
 }
 
 type Slot = (Timestamp, Rank, u64);
@@ -51,6 +60,7 @@ pub(crate) struct World<'c> {
     pub(crate) names: Names<'c>,
     case: &'c Case,
     pub(crate) mocks: Vec<Mock>,
+    pub(crate) events: Vec<CloudEvent>,
     pub(crate) now: Timestamp,
     agenda: BTreeMap<Slot, Due>,
     planned: u64,
@@ -79,11 +89,12 @@ pub(crate) struct Seen {
 }
 
 impl<'c> World<'c> {
-    pub(crate) fn new(names: Names<'c>, case: &'c Case, mocks: Vec<Mock>) -> Self {
+    pub(crate) fn new(names: Names<'c>, case: &'c Case, mocks: Vec<Mock>, events: Vec<CloudEvent>) -> Self {
         Self {
             names,
             case,
             mocks,
+            events,
             now: case.start.0,
             agenda: BTreeMap::new(),
             planned: 0,
@@ -115,11 +126,12 @@ impl<'c> World<'c> {
             }
             self.happen(due);
         }
-        let too_late: Vec<usize> = self
+        let too_late: Vec<Late> = self
             .agenda
             .values()
             .filter_map(|due| match due {
-                Due::Signal(n) => Some(*n),
+                Due::Signal(n) => Some(Late::Signal(*n)),
+                Due::Event(n) => Some(Late::Event(*n)),
                 Due::Turn(_)
                 | Due::Timer(_)
                 | Due::Delivery(..)
@@ -130,7 +142,12 @@ impl<'c> World<'c> {
             })
             .collect();
         if !self.stopped {
-            too_late.into_iter().for_each(|n| self.signal_was_late(n));
+            for late in too_late {
+                match late {
+                    Late::Signal(n) => self.signal_was_late(n),
+                    Late::Event(n) => self.event_was_late(n),
+                }
+            }
         }
         let took = self.now.since(self.case.start.0);
         let Self { run, refused, trail, mocks, failures, stopped, .. } = self;
@@ -144,6 +161,9 @@ impl<'c> World<'c> {
     fn plan_deeds(&mut self) {
         for (n, signal) in self.case.signals.iter().enumerate() {
             self.plan_at(self.now.plus(signal.at.0), Rank::Deed, Due::Signal(n));
+        }
+        for (n, event) in self.case.events.iter().enumerate() {
+            self.plan_at(self.now.plus(event.at.0), Rank::Deed, Due::Event(n));
         }
         if let Some(cancel) = &self.case.cancel {
             self.plan_at(self.now.plus(cancel.at.0), Rank::Deed, Due::Cancel);
@@ -201,6 +221,7 @@ impl<'c> World<'c> {
             Due::Finish(work) => self.finish(*work),
             Due::ChildEnd(child) => self.end_child(*child),
             Due::Signal(n) => self.signal(n),
+            Due::Event(n) => self.occur(n),
             Due::Cancel => {
                 let reason = self.case.cancel.as_ref().map(|cancel| cancel.reason.clone()).unwrap_or_default();
                 self.fold(&Event::Cancel { reason });
@@ -247,6 +268,11 @@ impl<'c> World<'c> {
     /// The place of the case, for what has none of its own.
     pub(crate) fn case_place(&self) -> &'c stepmill_definition::Place {
         &self.case.name.place
+    }
+
+    /// An event of the case.
+    pub(crate) fn event_at(&self, n: usize) -> Option<&'c EventAt> {
+        self.case.events.get(n)
     }
 
     /// How long the run is under way.

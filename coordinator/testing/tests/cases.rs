@@ -371,3 +371,49 @@ expect:
     run(starts, "mocks: {parcel: {hangs: true}}\nexpect: {state: running, path: [ship, parcel]}").assert();
     assert_eq!(codes(&run(starts, "input: {}")), ["not-mocked"]);
 }
+
+#[test]
+fn events_come_at_their_time() {
+    let listens = "
+do:
+  - paid:
+      listen: {to: {any: [{with: {type: order.paid, data: '${ .amount > 10 }'}}, {with: {type: order.dropped}}]}}
+  - done: {set: {amount: '${ .[0].amount }'}}
+";
+    let case = "
+events:
+  - {at: PT1S, event: {type: order.paid, data: {amount: 5}}, taken: false}
+  - {at: PT2S, event: {type: order.paid, data: {amount: 50}}}
+expect: {output: {amount: 50}, path: [paid, done], took: PT2S}
+";
+    run(listens, case).assert();
+    let outcome = run(listens, &case.replace(", taken: false", ""));
+    assert_eq!(codes(&outcome), ["event"]);
+    assert!(outcome.to_string().contains("nothing in the run waits for this event"), "{outcome}");
+    let late = "
+events:
+  - {at: PT2S, event: {type: order.dropped, data: {}}}
+  - {at: PT3S, event: {type: order.paid, data: {amount: 60}}}
+";
+    assert_eq!(codes(&run(listens, late)), ["event"]);
+    run(listens, "expect: {state: running, holds: ['.waitsFor == [\"/do/0/paid waits for event\"]']}").assert();
+    assert_eq!(codes(&run(listens, "events: [{event: {data: 1}}]")), ["event"]);
+}
+
+#[test]
+fn steps_that_undo_are_mocked_and_seen() {
+    let undone = "
+use: {functions: {cancelBooking: {call: cancel-booking, with: {booking: '${ .output }'}}}}
+do:
+  - book: {call: book, metadata: {compensate: cancelBooking}}
+  - pay: {call: pay}
+";
+    let case = "
+mocks: {book: {result: b-1}, pay: {error: no money, retryable: false}, cancelBooking: {result: null}}
+expect:
+  error: {detail: no money}
+  path: [book, pay, cancelBooking]
+  commands: [..., {step: cancelBooking, input: {booking: b-1}}]
+";
+    run(undone, case).assert();
+}
