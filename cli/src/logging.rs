@@ -12,10 +12,13 @@ const SERVER: &str = "info,async_nats=warn";
 /// What all other commands say: results and errors are printed, not logged.
 const CLIENT: &str = "error,async_nats=off";
 
+/// Never shown, whatever is wanted: the client of MCP servers writes addresses and answers into its lines, secrets and all.
+const SILENT: &str = "rmcp=off";
+
 /// Begins to log as the settings say.
 pub(crate) fn start(settings: &Settings, is_server: bool) -> Result<(), CliError> {
     let wanted = settings.log.as_deref().unwrap_or(if is_server { SERVER } else { CLIENT });
-    let filter = EnvFilter::try_new(wanted).map_err(|e| {
+    let filter = EnvFilter::try_new(format!("{wanted},{SILENT}")).map_err(|e| {
         CliError::usage(
             format!("`{wanted}` is no log filter: {e}"),
             "write a level (error, warn, info, debug, trace), or levels by module: `warn,stepmill_worker=debug`",

@@ -1,5 +1,6 @@
 //! A process and all that it starts: begun with limits, watched, and ended as one group.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,7 @@ impl Program {
     pub(in crate::builtin) fn new(what: String, file: impl Into<PathBuf>) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("stepmill-run-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
             .map_err(|e| Failure::retryable(format!("{what} has no folder to work in: {e}")))?;
         let file = file.into();

@@ -64,7 +64,7 @@ impl Common {
         program.environment.push(("STEPMILL_IDEMPOTENCY_KEY".into(), ctx.idempotency_key().to_owned()));
         if let Some(input) = self.pass_on {
             group::detach(rules, program)?;
-            return Ok(input);
+            return Ok(ctx.hide_secrets(input));
         }
         let what = program.what.clone();
         let ended = group::run(rules, program).await?;
