@@ -30,6 +30,9 @@ pub enum SystemAction {
         reason: String,
         /// Set where nobody has said yet that the run exists: start it first, so that no start on its way comes after its end.
         start: Option<Box<StartRun>>,
+        /// At once, without undoing anything.
+        #[serde(default)]
+        by_force: bool,
     },
 }
 

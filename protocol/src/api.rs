@@ -29,8 +29,22 @@ pub mod verb {
     pub const HISTORY: &str = "history";
     /// Takes an event in.
     pub const EVENT: &str = "event";
+    /// Ends a run at once.
+    pub const TERMINATE: &str = "terminate";
+    /// Lets nothing new of a run begin.
+    pub const PAUSE: &str = "pause";
+    /// Lets a paused or parked run go on.
+    pub const RESUME: &str = "resume";
+    /// Does a failed step again.
+    pub const RERUN: &str = "rerun";
+    /// Leaves a step out.
+    pub const SKIP: &str = "skip";
+    /// Says what a step gave.
+    pub const SET: &str = "set";
     /// Every verb, in the order of `docs/protocol.md`.
-    pub const ALL: [&str; 9] = [DEFINE, SUBMIT, GET, RESULT, LIST, CANCEL, SIGNAL, HISTORY, EVENT];
+    pub const ALL: [&str; 15] = [
+        DEFINE, SUBMIT, GET, RESULT, LIST, CANCEL, SIGNAL, HISTORY, EVENT, TERMINATE, PAUSE, RESUME, RERUN, SKIP, SET,
+    ];
 }
 
 /// `define`: registers a definition. The namespace in the document must be the one that is called.
@@ -174,6 +188,43 @@ pub struct RunView {
     /// The step of another run that started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentView>,
+    /// Since when and why nothing new of it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PausedView>,
+    /// What operators did to it, the last acts; its history has all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<ActView>,
+}
+
+/// Somebody has paused a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PausedView {
+    /// Since when.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What an operator did to a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActView {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// What: `terminate`, `pause`, `unpause`, `rerun`, `skip` or `set`.
+    pub act: String,
+    /// To which step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepPath>,
+    /// Where the run stood before: its state, or `paused`.
+    pub before: String,
+    /// And after.
+    pub after: String,
 }
 
 /// The step that started a run.
@@ -277,7 +328,7 @@ pub struct SignalRequest {
     pub id: Option<uuid::Uuid>,
 }
 
-/// Answer to `cancel` and `signal`, given once it is committed.
+/// Answer to what changes a run, given once it is committed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Acknowledged {
     /// The run.
@@ -287,6 +338,70 @@ pub struct Acknowledged {
     /// Why it changed nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// Who acts, and why; part of every request that changes how a run goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Why {
+    /// Who, for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Unique id of the act; a second one with it is a duplicate. Chosen by the server unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<uuid::Uuid>,
+}
+
+/// `terminate`, `pause` and `resume` of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SteerRequest {
+    /// Which run.
+    pub run: RunId,
+    /// Who acts, and why.
+    #[serde(default)]
+    pub why: Why,
+}
+
+/// `rerun`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerunRequest {
+    /// Which run.
+    pub run: RunId,
+    /// The step's path.
+    pub step: StepPath,
+    /// Which of several tokens at the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// What the step gets instead of what it got.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+    /// Who acts, and why.
+    #[serde(default)]
+    pub why: Why,
+}
+
+/// `skip` and `set`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputRequest {
+    /// Which run.
+    pub run: RunId,
+    /// The step's path.
+    pub step: StepPath,
+    /// Which of several tokens at the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// What it gave, or what flows on.
+    #[serde(default)]
+    pub output: Value,
+    /// Who acts, and why.
+    #[serde(default)]
+    pub why: Why,
 }
 
 /// Answer to `event` (whose request is a CloudEvent in the structured form), given once the event is stored.

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{
     Acknowledged, CancelRequest, DefineRequest, DefineResponse, EventResponse, GetRequest, HistoryRequest,
-    HistoryResponse, ListRequest, ListResponse, RunView, SignalRequest, SubmitRequest, SubmitResponse, verb,
+    HistoryResponse, ListRequest, ListResponse, OutputRequest, RerunRequest, RunView, SignalRequest, SteerRequest,
+    SubmitRequest, SubmitResponse, Why, verb,
 };
 use crate::cloud::CloudEvent;
 use crate::codec::ContentType;
@@ -137,6 +138,54 @@ impl Client {
     /// See [`Client::define`].
     pub async fn signal(&self, request: &SignalRequest) -> Result<Acknowledged, Problem> {
         self.call(verb::SIGNAL, request, Millis(0)).await
+    }
+
+    /// Ends a run at once: nothing is undone.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn terminate(&self, run: RunId, why: &Why) -> Result<Acknowledged, Problem> {
+        self.call(verb::TERMINATE, &SteerRequest { run, why: why.clone() }, Millis(0)).await
+    }
+
+    /// Lets nothing new of a run begin.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn pause(&self, run: RunId, why: &Why) -> Result<Acknowledged, Problem> {
+        self.call(verb::PAUSE, &SteerRequest { run, why: why.clone() }, Millis(0)).await
+    }
+
+    /// Lets a paused or parked run go on.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn resume(&self, run: RunId, why: &Why) -> Result<Acknowledged, Problem> {
+        self.call(verb::RESUME, &SteerRequest { run, why: why.clone() }, Millis(0)).await
+    }
+
+    /// Does a failed step again, as a new visit.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn rerun(&self, request: &RerunRequest) -> Result<Acknowledged, Problem> {
+        self.call(verb::RERUN, request, Millis(0)).await
+    }
+
+    /// Goes on behind a step that waits or has failed.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn skip(&self, request: &OutputRequest) -> Result<Acknowledged, Problem> {
+        self.call(verb::SKIP, request, Millis(0)).await
+    }
+
+    /// Says what a step gave that waits or has failed.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn set(&self, request: &OutputRequest) -> Result<Acknowledged, Problem> {
+        self.call(verb::SET, request, Millis(0)).await
     }
 
     /// Hands an event to whoever listens for it; answers once it is stored.

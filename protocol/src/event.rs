@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::action::{Acted, ChildEnd};
 use crate::cloud::CloudEvent;
 use crate::id::{CommandId, Digest, Namespace, PoolName, RunId, StepPath, TimerId, WorkflowName};
+use crate::operate::Operation;
 use crate::problem::Problem;
 use crate::report::{Report, Usage};
 use crate::task::Task;
@@ -96,12 +97,14 @@ pub enum Event {
     },
     /// A CloudEvent that the run may wait for.
     Occurred(Box<Occurrence>),
+    /// An operator acts.
+    Operated(Box<Operation>),
 }
 
 impl Event {
     /// A word for logs and rejections.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Submitted(_) => "submitted",
             Self::Report(_) => "report",
@@ -115,6 +118,7 @@ impl Event {
             Self::Park { .. } => "park",
             Self::Snapshot { .. } => "snapshot",
             Self::Occurred(_) => "occurred",
+            Self::Operated(operation) => operation.act.name(),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod event;
 pub mod id;
 pub mod limit;
 pub mod link;
+pub mod operate;
 pub mod problem;
 pub mod report;
 pub mod retry;
@@ -26,6 +27,7 @@ pub use id::{
     AttemptNo, CommandId, Digest, Namespace, PartitionNo, Pass, PoolName, Priority, RunId, StepKind, StepPath,
     TaskToken, TimerId, ValueId, Version, Visit, WorkflowName,
 };
+pub use operate::{Act, Operation, Target};
 pub use problem::Problem;
 pub use report::{Report, ReportOutcome, Usage};
 pub use retry::RetryPolicy;

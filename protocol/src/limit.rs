@@ -48,6 +48,12 @@ pub const EVENT_BATCH_MAX: usize = 256;
 pub const EVENT_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Runs that are loaded at a time to be held against an event.
 pub const EVENT_RUNS_MAX: usize = 500;
+/// Acts of operators that a run remembers, the last ones; its history has all of them.
+pub const ACTS_KEPT_MAX: usize = 20;
+/// Bytes of the name of whoever acts.
+pub const ACTOR_BYTES_MAX: usize = 128;
+/// Bytes of the reason for an act.
+pub const REASON_BYTES_MAX: usize = 1024;
 /// Attempts of one step, where a retry policy sets no lower limit.
 pub const ATTEMPTS_MAX: u32 = 1_000;
 /// Finished steps of one run that are kept to be undone. With so many, no further step that names a compensation begins; those under

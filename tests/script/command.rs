@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use stepmill_protocol::{
-    Acted, AttemptNo, ChildEnd, CloudEvent, CommandId, Event, Millis, Occurrence, Parent, Pass, Problem, Report,
-    ReportOutcome, StepPath, TaskToken, TimerId, Timestamp, Usage, ValueId, Visit,
+    Act, Acted, AttemptNo, ChildEnd, CloudEvent, CommandId, Event, Millis, Occurrence, Operation, Parent, Pass, Problem,
+    Report, ReportOutcome, StepPath, Target, TaskToken, TimerId, Timestamp, Usage, ValueId, Visit,
 };
 
 use crate::world::{PARENT, RUN, World};
@@ -58,6 +58,19 @@ pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
         "resume" => world.event(Event::Resume { number: args.number(0) }),
         "resume-all" => world.resume_all(),
         "cancel" => world.event(Event::Cancel { reason: args.rest("reason").into() }),
+        "terminate" => world.event(operated(&args, Act::Terminate)),
+        "pause" => world.event(operated(&args, Act::Pause)),
+        "unpause" => world.event(operated(&args, Act::Unpause)),
+        "rerun" => world.event(operated(&args, Act::Rerun { step: target(&args), input: args.json("input") })),
+        "skip" => {
+            let output = args.json("output").unwrap_or_default();
+            world.event(operated(&args, Act::Skip { step: target(&args), output }))
+        }
+        "set" => {
+            let output = args.json("output").unwrap_or_default();
+            world.event(operated(&args, Act::Set { step: target(&args), output }))
+        }
+        "acts" => world.acts(),
         "park" => world.event(Event::Park { reason: args.rest("reason").into() }),
         "lost" => {
             let id = command_id(world, args.plain(0));
@@ -86,6 +99,17 @@ pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
         "show" => world.show(),
         _ => panic!("{place}: no command is called `{verb}`"),
     }
+}
+
+/// `[id=…]`, else the same act is never the same twice; done by `ann`, for the reason at the end of the line.
+fn operated(args: &Args<'_>, act: Act) -> Event {
+    let id = args.get("id").map_or_else(uuid::Uuid::new_v4, |id| uuid::Uuid::from_u128(id.parse().unwrap()));
+    Event::Operated(Box::new(Operation { id, by: "ann".into(), reason: args.rest("reason").into(), act }))
+}
+
+/// `path [token=…]`
+fn target(args: &Args<'_>) -> Target {
+    Target { path: StepPath(args.plain(0).into()), token: args.get("token").map(|n| n.parse().unwrap()) }
 }
 
 /// `id type [source=…] [at=…] [<attribute>=…] [data=…]`: stored at the time of the script unless said, in the order of the script.

@@ -112,9 +112,10 @@ fn act(world: &mut World, action: &SystemAction) -> String {
             self::start(start)
         }
         SystemAction::Tell { run, event } => format!("tell {} {}", short(*run), told(event)),
-        SystemAction::Cancel { run, start, .. } => {
+        SystemAction::Cancel { run, start, by_force, .. } => {
             let first = start.as_ref().map(|s| format!(" after {}", self::start(s))).unwrap_or_default();
-            format!("cancel {}{first}", short(*run))
+            let word = if *by_force { "terminate" } else { "cancel" };
+            format!("{word} {}{first}", short(*run))
         }
     }
 }
@@ -169,6 +170,9 @@ pub(crate) fn view(view: &RunView) -> String {
     if view.state != RunState::Running {
         writeln!(text, "{}", end(view)).unwrap();
     }
+    if let Some(paused) = &view.paused {
+        writeln!(text, "paused {} by {}", time(paused.at), paused.by).unwrap();
+    }
     for step in &view.live {
         let attempt = step.attempt.map(|a| format!(" attempt={a}")).unwrap_or_default();
         let kind = step.kind.as_ref().map(|k| format!(" {k}")).unwrap_or_default();
@@ -177,6 +181,16 @@ pub(crate) fn view(view: &RunView) -> String {
         writeln!(text, "{}{kind} waits for {}{attempt}{until}", step.path, waits_for.as_str().unwrap()).unwrap();
     }
     text
+}
+
+/// What operators did.
+pub(crate) fn acts(view: &RunView) -> String {
+    let lines = view.acts.iter().map(|act| {
+        let step = act.step.as_ref().map(|step| format!(" {step}")).unwrap_or_default();
+        let why = if act.reason.is_empty() { String::new() } else { format!(": {}", act.reason) };
+        format!("{} {} {}{step} {} -> {}{why}\n", time(act.at), act.by, act.act, act.before, act.after)
+    });
+    lines.collect()
 }
 
 pub(crate) fn json(value: &Value) -> String {

@@ -186,6 +186,10 @@ impl World {
         }
     }
 
+    pub(crate) fn acts(&self) -> String {
+        show::acts(&self.run.as_ref().expect("a run").summary())
+    }
+
     pub(crate) fn show(&mut self) -> String {
         let plan = self.plan.clone().unwrap();
         show::view(&self.run.as_ref().expect("a run").view(&plan))

@@ -7,7 +7,7 @@ use stepmill_protocol::{Event, Problem, RunId, Timestamp};
 use crate::command::Command;
 use crate::observe::Observer;
 use crate::run::{Phase, Run};
-use crate::transition::{acted, cancel, child, lost, occurred, park, report, rest, resume, signal, submit, timer};
+use crate::transition::{acted, cancel, child, lost, occurred, operate, park, report, rest, resume, signal, submit, timer};
 use crate::walk::Walk;
 
 /// The signal that lets a run try again to undo what it could not.
@@ -52,7 +52,7 @@ pub(crate) fn fold<'p>(
     let Some(mut run) = run else {
         return match event {
             Event::Submitted(submitted) => submit::begin(plan, id, at, submitted, observer),
-            Event::Cancel { .. } | Event::Signal { .. } => {
+            Event::Cancel { .. } | Event::Signal { .. } | Event::Operated(_) => {
                 let problem = Problem::own("not-found", 404, "Not found", format!("there is no run {id}"));
                 Outcome::unchanged(None, Folded::Refused(problem))
             }
@@ -82,6 +82,9 @@ pub(crate) fn fold<'p>(
     {
         return Outcome { run: Some(run), commands: vec![settled], answer: Folded::Applied };
     }
+    if let Event::Operated(operation) = event {
+        return operate::fold(plan, at, run, operation, observer);
+    }
     let Run { head, tally, values, errands, phase, checked } = run;
     match phase {
         Phase::Live(live) => {
@@ -108,7 +111,8 @@ pub(crate) fn fold<'p>(
             | Event::ChildEnded { .. }
             | Event::Park { .. }
             | Event::Snapshot { .. }
-            | Event::Occurred(_) => {
+            | Event::Occurred(_)
+            | Event::Operated(_) => {
                 let answer = rest::parked(&head, event);
                 let phase = Phase::Parked(live, problem);
                 Outcome::unchanged(Some(Run { head, tally, values, errands, phase, checked }), answer)
@@ -137,6 +141,7 @@ fn on_the_way(mut walk: Walk<'_>, event: &Event) -> Outcome {
         Event::Occurred(event) => occurred::fold(&mut walk, event),
         Event::Park { reason } => return park::fold(walk, reason),
         Event::Snapshot { .. } => ignored("a snapshot is not an event of the run"),
+        Event::Operated(_) => ignored("what operators do is folded by itself"),
     };
     walk.go(answer)
 }

@@ -6,7 +6,7 @@ use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Problem, ValueId};
 
 use crate::ENGINE_VERSION;
-use crate::frame::{Ends, Frame, FrameId, Ready, State};
+use crate::frame::{Ends, Frame, FrameId, Place, Ready, State};
 use crate::run::{Last, Live, Phase, Run};
 
 /// Counted numbers stay far below this in any run that could exist.
@@ -57,7 +57,10 @@ impl Run {
                 Ok(()) => Ok(()),
                 Err(broken) => refuse(format!("the stored state of run {} is damaged: {broken}", self.head.id)),
             },
-            Phase::Ended(..) => Ok(()),
+            Phase::Ended(..) => match self.tally.steering.wreck.as_ref().map(|wreck| wreck.check_plan(plan)) {
+                Some(Err(broken)) => refuse(format!("the stored state of run {} is damaged: {broken}", self.head.id)),
+                Some(Ok(())) | None => Ok(()),
+            },
         }
     }
 
@@ -117,7 +120,7 @@ impl Live {
         }
     }
 
-    fn check_plan(&self, plan: &Plan) -> Result<(), Broken> {
+    pub(crate) fn check_plan(&self, plan: &Plan) -> Result<(), Broken> {
         for (id, frame) in &self.frames {
             let node = plan.get(frame.node).filter(|node| fits(node, frame)).ok_or(Broken::Node(id.0, frame.node.0))?;
             match frame.place.parent {
@@ -128,20 +131,23 @@ impl Live {
         }
         for ready in &self.ready {
             match ready {
-                Ready::Enter(place, node, _) => {
-                    plan.get(*node).ok_or(Broken::Entry(node.0))?;
-                    match place.parent {
-                        Some(parent) => self.check_below(plan, parent, *node)?,
-                        None if is_first(plan, *node) => {}
-                        None => return Err(Broken::Entry(node.0)),
-                    }
-                }
+                Ready::Enter(place, node, _) => self.check_entry(plan, *place, *node)?,
                 Ready::Fill(_) => {}
             }
         }
         match self.undo.iter().find(|undo| !plan.compensations.contains_key(&undo.node)) {
             Some(undo) => Err(Broken::Undo(undo.node.0)),
             None => Ok(()),
+        }
+    }
+
+    /// A token may enter there.
+    pub(crate) fn check_entry(&self, plan: &Plan, place: Place, node: NodeId) -> Result<(), Broken> {
+        plan.get(node).ok_or(Broken::Entry(node.0))?;
+        match place.parent {
+            Some(parent) => self.check_below(plan, parent, node),
+            None if is_first(plan, node) => Ok(()),
+            None => Err(Broken::Entry(node.0)),
         }
     }
 

@@ -78,7 +78,7 @@ impl Run {
         if schema != SCHEMA {
             return Err(CorruptRun::Schema(schema));
         }
-        let Read(_, head, tally, mut phase, next, inline, mut errands) =
+        let Read(_, head, mut tally, mut phase, next, inline, mut errands) =
             rmp_serde::from_slice(control).map_err(|e| CorruptRun::Bytes(e.to_string()))?;
         let ids = values.keys().chain(inline.iter().map(|(id, _)| id)).map(|id| id.0);
         if let Some(number) = ids.chain([next]).find(|n| *n > NUMBER_MAX) {
@@ -88,6 +88,10 @@ impl Run {
         connect(&mut phase, &values).map_err(CorruptRun::Value)?;
         let resolve = |held: &mut Held| values.resolve(held);
         errands.values_mut().try_for_each(|e| e.each_held(resolve)).map_err(CorruptRun::Value)?;
+        if let Some(wreck) = &mut tally.steering.wreck {
+            wreck.each_held(resolve).map_err(CorruptRun::Value)?;
+            wreck.live.check_shape()?;
+        }
         values.sweep_all();
         let mut run = Self { head, tally, values, errands, phase, checked: false };
         match &mut run.phase {

@@ -25,9 +25,9 @@ pub(crate) enum Errand {
     /// Tell the parent that this run has ended.
     #[serde(rename = "t")]
     Tell,
-    /// End a run that a step of this one has started.
+    /// End a run that a step of this one has started; by force, or so that it can undo what it has done.
     #[serde(rename = "c")]
-    Cancel(RunId, Option<Unsure>),
+    Cancel(RunId, Option<Unsure>, #[serde(default)] bool),
 }
 
 /// A start of which nobody has said that it was carried out.
@@ -42,17 +42,17 @@ pub(crate) struct Unsure {
 
 impl Errand {
     /// To end the run that this call has started, or may have.
-    pub(crate) fn cancel(call: &Call, run: RunId, node: NodeId, child: RunId) -> Self {
+    pub(crate) fn cancel(call: &Call, run: RunId, node: NodeId, child: RunId, by_force: bool) -> Self {
         let CommandId { visit, pass, dispatch, .. } = call.id(run);
         let unsure = (!call.started).then(|| Unsure { node, visit, pass, dispatch, with: call.with.clone() });
-        Self::Cancel(child, unsure)
+        Self::Cancel(child, unsure, by_force)
     }
 
     /// Every reference to a value that it holds.
     pub(crate) fn each_held<E>(&mut self, f: impl FnMut(&mut Held) -> Result<(), E>) -> Result<(), E> {
         match self {
-            Self::Tell | Self::Cancel(_, None) => Ok(()),
-            Self::Cancel(_, Some(unsure)) => Some(&mut unsure.with).into_iter().try_for_each(f),
+            Self::Tell | Self::Cancel(_, None, _) => Ok(()),
+            Self::Cancel(_, Some(unsure), _) => Some(&mut unsure.with).into_iter().try_for_each(f),
         }
     }
 }
@@ -87,13 +87,13 @@ impl Run {
     fn errand(&self, plan: &Plan, errand: &Errand) -> Option<SystemAction> {
         match errand {
             Errand::Tell => self.tell(),
-            Errand::Cancel(run, unsure) => {
+            Errand::Cancel(run, unsure, by_force) => {
                 let start = unsure.as_ref().and_then(|unsure| {
                     let Unsure { node, visit, pass, dispatch, with } = unsure;
                     let id = CommandId { run: self.head.id, visit: *visit, pass: *pass, dispatch: *dispatch };
                     start(&self.head, plan, *node, id, with).map(Box::new)
                 });
-                Some(SystemAction::Cancel { run: *run, reason: NOT_AWAITED.into(), start })
+                Some(SystemAction::Cancel { run: *run, reason: NOT_AWAITED.into(), start, by_force: *by_force })
             }
         }
     }

@@ -29,7 +29,7 @@ pub(crate) struct Place {
 }
 
 /// A task that a token has entered and not left.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Frame {
     pub(crate) node: NodeId,
     pub(crate) place: Place,
@@ -46,7 +46,7 @@ pub(crate) struct Frame {
 }
 
 /// What a task is doing.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum State {
     /// A list: one of its tasks is under way.
     #[serde(rename = "d")]
@@ -81,7 +81,7 @@ pub(crate) enum State {
 pub(crate) type EventPlace = (Timestamp, u64);
 
 /// A `listen`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Listen {
     /// What each filter expects where expressions say so: digests, of what they gave when the task began.
     pub(crate) expects: Vec<Vec<Option<Bin<16>>>>,
@@ -110,7 +110,7 @@ pub(crate) struct Listen {
 }
 
 /// What a `for` goes through.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Items {
     pub(crate) count: u64,
     /// `$context` as it was when the list was evaluated, where the list's expression mentions it.
@@ -121,7 +121,7 @@ pub(crate) struct Items {
 }
 
 /// Branches under way at the same time.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Join {
     /// The next branch to start.
     pub(crate) next: u64,
@@ -175,7 +175,7 @@ impl Join {
 }
 
 /// A `try`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Try {
     pub(crate) phase: TryPhase,
     /// Attempts that failed so far.
@@ -187,7 +187,7 @@ pub(crate) struct Try {
 }
 
 /// What a `try` is doing.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum TryPhase {
     /// Its body is under way, ended by this timer if the retry policy limits an attempt's time.
     #[serde(rename = "b")]
@@ -201,7 +201,7 @@ pub(crate) enum TryPhase {
 }
 
 /// A step that a worker runs.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
     pub(crate) visit: Visit,
     pub(crate) pass: Pass,
@@ -238,7 +238,7 @@ impl Call {
 }
 
 /// A token that is about to go on, once the walk comes to it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Ready {
     /// Into a node, with this raw input.
     #[serde(rename = "e")]
@@ -283,6 +283,16 @@ pub(crate) enum Ends {
     /// A `wait`.
     #[serde(rename = "w")]
     Wait(FrameId),
+}
+
+impl Ends {
+    /// Whether it limits how long something may take. Such a timer stands still while the run is paused.
+    pub(crate) const fn is_limit(self) -> bool {
+        match self {
+            Self::Run | Self::Task(_) | Self::Attempt(_) => true,
+            Self::Delay(_) | Self::Wait(_) => false,
+        }
+    }
 }
 
 impl Frame {

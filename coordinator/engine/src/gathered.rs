@@ -14,12 +14,12 @@ use crate::values::{Held, Values};
 const PACKED: usize = 64;
 
 /// Outputs by the number of their branch.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Loose(BTreeMap<u64, Held>);
 
 /// An array of outputs that follow each other.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Block {
     /// 0 for outputs, 1 for blocks of them, and so on.
     level: u8,
@@ -29,7 +29,7 @@ pub(crate) struct Block {
 }
 
 /// All outputs of the branches before the loose ones, in order.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Blocks(Vec<Block>);
 

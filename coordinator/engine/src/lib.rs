@@ -14,6 +14,7 @@
 //! | `transition/` | one kind of event per file |
 //! | `walk/` | one kind of node per file: entering, leaving, failing |
 //! | `frame`, `run`, `values` | the state |
+//! | `steering` | what operators did, and what they may still do |
 //! | `errand` | what outlives the step that wanted it, and the run |
 //! | `event/` | which events fit, and which runs may wait for one |
 //! | `retry`, `visit`, `secret`, `scope`, `mention` | one rule each |
@@ -40,6 +41,7 @@ mod retry;
 mod run;
 mod scope;
 mod secret;
+mod steering;
 mod transition;
 mod values;
 mod view;

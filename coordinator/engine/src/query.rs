@@ -108,7 +108,10 @@ impl Run {
     #[must_use]
     pub fn open_timers(&self) -> Vec<(TimerId, Timestamp)> {
         match &self.phase {
-            Phase::Live(live) => live.timers.iter().map(|(id, timer)| (*id, timer.due)).collect(),
+            Phase::Live(live) => {
+                let armed = live.timers.iter().filter(|(_, timer)| !live.holds(timer));
+                armed.map(|(id, timer)| (*id, timer.due)).collect()
+            }
             Phase::Parked(..) | Phase::Ended(..) => Vec::new(),
         }
     }

@@ -13,6 +13,7 @@ use crate::bin::Bin;
 use crate::errand::Errands;
 use crate::frame::{Frame, FrameId, Ready, State, Timer};
 use crate::secret::RunSecret;
+use crate::steering::{Paused, Steering};
 use crate::values::{Held, ValueChanges, Values};
 
 /// One execution of a plan. Changes only through [`crate::advance`].
@@ -55,6 +56,9 @@ pub(crate) struct Tally {
     /// `rev` and time of the last snapshot.
     pub(crate) snapshot_rev: u64,
     pub(crate) snapshot_at: Timestamp,
+    /// What operators did to it.
+    #[serde(default)]
+    pub(crate) steering: Steering,
 }
 
 /// Where a run stands.
@@ -72,7 +76,7 @@ pub(crate) enum Phase {
 }
 
 /// How a run ended.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum End {
     /// With an output.
     #[serde(rename = "c")]
@@ -86,7 +90,7 @@ pub(crate) enum End {
 }
 
 /// The state of a run on its way.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Live {
     /// The workflow's raw input, where an expression of the plan mentions it.
     pub(crate) input: Option<Held>,
@@ -110,6 +114,9 @@ pub(crate) struct Live {
     /// How the run ends once they are undone; set while that is under way.
     #[serde(default)]
     pub(crate) ending: Option<Box<End>>,
+    /// Nothing new begins while it is set.
+    #[serde(default)]
+    pub(crate) paused: Option<Paused>,
     /// Which frame waits for the report on a visit; made from the frames after a load.
     #[serde(skip)]
     pub(crate) calls: BTreeMap<Visit, FrameId>,
@@ -119,7 +126,7 @@ pub(crate) struct Live {
 }
 
 /// A finished step that can be undone.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Undo {
     pub(crate) node: NodeId,
     pub(crate) input: Held,
@@ -136,7 +143,7 @@ pub(crate) struct Last {
 }
 
 /// A value from outside that nobody has taken yet.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Signal {
     pub(crate) id: Bin<16>,
     pub(crate) name: String,
@@ -242,6 +249,12 @@ impl Run {
     #[must_use]
     pub fn rev(&self) -> u64 {
         self.tally.rev
+    }
+
+    /// Whether somebody has paused it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        matches!(&self.phase, Phase::Live(live) if live.paused.is_some())
     }
 
     /// When it was submitted.

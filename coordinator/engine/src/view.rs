@@ -1,12 +1,13 @@
 //! A run as clients see it.
 
 use stepmill_definition::plan::{NodeId, NodeKind, Plan};
-use stepmill_protocol::api::{ParentView, RunView, StepView, WaitsFor};
+use stepmill_protocol::api::{ActView, ParentView, PausedView, RunView, StepView, WaitsFor};
 use stepmill_protocol::{AttemptNo, Problem, RunId, StepPath};
 
 use crate::errand::child;
 use crate::frame::{Frame, Ready, State, TryPhase};
 use crate::run::{End, Live, Phase, Run};
+use crate::steering::Done;
 use crate::values::Held;
 
 impl Run {
@@ -50,9 +51,23 @@ impl Run {
             steps_done: self.tally.steps_done,
             attempts_failed: self.tally.attempts_failed,
             usage: self.tally.usage,
+            paused: match &self.phase {
+                Phase::Live(live) => live.paused.as_ref().map(|p| PausedView {
+                    at: p.since,
+                    by: p.by.clone(),
+                    reason: p.reason.clone(),
+                }),
+                Phase::Parked(..) | Phase::Ended(..) => None,
+            },
+            acts: self.tally.steering.acts.iter().map(act).collect(),
             parent: self.head.parent.as_ref().map(|p| ParentView { run: p.id.run, path: p.path.clone() }),
         }
     }
+}
+
+fn act(done: &Done) -> ActView {
+    let Done { id: _, at, by, reason, act, step, before, after } = done.clone();
+    ActView { at, by, reason, act, step, before, after }
 }
 
 fn problem_of(held: &Held) -> Option<Problem> {

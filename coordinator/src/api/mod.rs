@@ -4,6 +4,7 @@
 mod change;
 mod define;
 mod event;
+mod operate;
 mod read;
 mod schedule;
 mod submit;
@@ -66,6 +67,12 @@ impl ApiHandler for Api {
                 verb::CANCEL => reply(content, change::cancel(s, &namespace, read(content, &body)?).await?),
                 verb::SIGNAL => reply(content, change::signal(s, &namespace, read(content, &body)?).await?),
                 verb::EVENT => reply(content, event::take_in(s, &namespace, read(content, &body)?).await?),
+                verb::TERMINATE => reply(content, operate::terminate(s, &namespace, read(content, &body)?).await?),
+                verb::PAUSE => reply(content, operate::pause(s, &namespace, read(content, &body)?).await?),
+                verb::RESUME => reply(content, operate::resume(s, &namespace, read(content, &body)?).await?),
+                verb::RERUN => reply(content, operate::rerun(s, &namespace, read(content, &body)?).await?),
+                verb::SKIP => reply(content, operate::skip(s, &namespace, read(content, &body)?).await?),
+                verb::SET => reply(content, operate::set(s, &namespace, read(content, &body)?).await?),
                 other => Err(Problem::own(
                     "unknown-verb",
                     404,

@@ -7,7 +7,7 @@ use stepmill_protocol::api::{
     GetRequest, HistoryEntry, HistoryRequest, HistoryResponse, ListRequest, ListResponse, RunView,
 };
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Event, Millis, Namespace, PartitionNo, Problem, RunId, Timestamp, limit};
+use stepmill_protocol::{Event, Millis, Namespace, Operation, PartitionNo, Problem, RunId, Timestamp, limit};
 
 use super::{not_found, queue_problem, store_problem};
 use crate::partition::{decode, is_rebuilding};
@@ -207,9 +207,21 @@ fn entry(message: LogMessage) -> HistoryEntry {
                     let value = serde_json::to_value(&other).unwrap_or_default();
                     value.get(other.name()).cloned().unwrap_or(value)
                 }
+                Event::Operated(operation) => operated(&operation),
                 Event::Snapshot { as_of, .. } => serde_json::json!({ "as_of": as_of }),
             };
             HistoryEntry { seq, at, event, record: shown }
         }
     }
+}
+
+/// What an operator did: who, why, and what belongs to the act.
+fn operated(operation: &Operation) -> serde_json::Value {
+    let Operation { id, by, reason, act } = operation;
+    let mut shown = serde_json::json!({ "id": id, "by": by, "reason": reason });
+    let about = serde_json::to_value(act).unwrap_or_default();
+    if let (Some(shown), Some(serde_json::Value::Object(more))) = (shown.as_object_mut(), about.get(act.name())) {
+        shown.extend(more.clone());
+    }
+    shown
 }

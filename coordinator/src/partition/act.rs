@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use stepmill_protocol::api::Folded;
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Acted, ChildEnd, CommandId, Event, LogRecord, Problem, RunId, StartRun, SystemAction};
+use stepmill_protocol::{
+    Act, Acted, ChildEnd, CommandId, Event, LogRecord, Operation, Problem, RunId, StartRun, SystemAction,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::owner::Owner;
@@ -65,18 +67,28 @@ async fn attempt(shared: &Shared, action: &SystemAction) -> Result<Acted, Proble
     match action {
         SystemAction::Start(start) => begin(shared, start).await,
         SystemAction::Tell { run, event } => tell(shared, *run, event).await,
-        SystemAction::Cancel { run, reason, start } => {
+        SystemAction::Cancel { run, reason, start, by_force } => {
             if let Some(start) = start
                 && let Err(problem) = begin(shared, start).await
             {
                 // One that can never start needs no end.
                 return if passes_by(&problem) { Err(problem) } else { Ok(done()) };
             }
-            let answer = append_and_wait(shared, *run, Event::Cancel { reason: reason.clone() }).await?;
+            let answer = append_and_wait(shared, *run, end(reason, *by_force)).await?;
             heard(*run, "cancel", &answer);
             Ok(done())
         }
     }
+}
+
+/// What ends a run.
+fn end(reason: &str, by_force: bool) -> Event {
+    let reason = reason.to_owned();
+    if !by_force {
+        return Event::Cancel { reason };
+    }
+    let by = "the run that started it".to_owned();
+    Event::Operated(Box::new(Operation { id: uuid::Uuid::new_v4(), by, reason, act: Act::Terminate }))
 }
 
 /// Starts a run, or finds that it exists.

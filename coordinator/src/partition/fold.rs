@@ -102,7 +102,8 @@ impl Owner {
             | Event::ChildEnded { .. }
             | Event::Park { .. }
             | Event::Snapshot { .. }
-            | Event::Occurred(_) => None,
+            | Event::Occurred(_)
+            | Event::Operated(_) => None,
         };
         let Some(cached) = self.cache.get_mut(&id) else {
             return Ok(Folded::Refused(Problem::standard(Standard::Runtime, "the run was not loaded")));

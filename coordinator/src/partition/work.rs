@@ -64,7 +64,8 @@ impl Work {
                         | Event::ChildEnded { .. }
                         | Event::Park { .. }
                         | Event::Snapshot { .. }
-                        | Event::Occurred(_) => false,
+                        | Event::Occurred(_)
+                        | Event::Operated(_) => false,
                     };
                     if !by_itself {
                         self.revoked.insert(id);

@@ -253,7 +253,8 @@ impl WorkerLink for MemoryLink {
                 | Event::ChildEnded { .. }
                 | Event::Park { .. }
                 | Event::Snapshot { .. }
-                | Event::Occurred(_) => None,
+                | Event::Occurred(_)
+                | Event::Operated(_) => None,
             })
         })
     }

@@ -6,6 +6,7 @@ pub(crate) mod cancel;
 pub(crate) mod child;
 pub(crate) mod lost;
 pub(crate) mod occurred;
+pub(crate) mod operate;
 pub(crate) mod park;
 pub(crate) mod report;
 pub(crate) mod rest;

@@ -12,8 +12,9 @@ use crate::walk::Walk;
 
 /// A run that is on its way: its state is kept as it is, what it has open is withdrawn.
 pub(crate) fn fold(walk: Walk<'_>, reason: &str) -> Outcome {
-    let Walk { head, mut tally, values, errands, live, .. } = walk;
+    let Walk { at, head, mut tally, values, errands, live, .. } = walk;
     tally.rev = tally.rev.saturating_add(1);
+    tally.steering.parked_at = Some(at);
     let problem = Problem::own("parked", 500, "Parked", reason);
     let fits = serde_json::to_value(&problem).is_ok_and(|value| Values::fits(&value));
     let problem = if fits { problem } else { shortened(&problem) };

@@ -35,6 +35,7 @@ fn late(head: &Head, note: &str, event: &Event) -> Folded {
         | Event::ChildEnded { .. }
         | Event::Park { .. }
         | Event::Snapshot { .. }
-        | Event::Occurred(_) => ignored(note),
+        | Event::Occurred(_)
+        | Event::Operated(_) => ignored(note),
     }
 }

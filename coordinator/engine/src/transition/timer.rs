@@ -15,6 +15,9 @@ pub(crate) fn fold(walk: &mut Walk<'_>, timer: TimerId) -> Folded {
     let Some(armed) = walk.live.timers.get(&timer).copied() else {
         return ignored(format!("nothing waits for timer {timer} any more"));
     };
+    if walk.live.holds(&armed) {
+        return ignored(format!("the run is paused: timer {timer} stands still"));
+    }
     walk.disarm(timer);
     match armed.ends {
         Ends::Run => {

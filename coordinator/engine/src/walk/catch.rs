@@ -68,7 +68,8 @@ impl<'p> Walk<'p> {
             // What fails in a `catch` is not caught by the same `try`.
             Some(TryPhase::Delay(_) | TryPhase::Catch(_)) | None => return Some(fault),
         };
-        let decision = match self.decide(id, &fault) {
+        let ahead = self.decided.take().filter(|(at, _)| *at == id);
+        let decision = match ahead.map_or_else(|| self.decide(id, &fault), |(_, decision)| Ok(decision)) {
             Ok(decision) => decision,
             Err(new) => return Some(self.at_frame(id, new)),
         };

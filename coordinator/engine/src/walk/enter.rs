@@ -11,14 +11,17 @@ use crate::fault::Fault;
 use crate::frame::{Call, Ends, Place, Ready, State, TryPhase};
 use crate::observe::Passed;
 use crate::scope::{Site, check};
+use crate::steering::Failed;
 use crate::values::Held;
 
 impl<'p> Walk<'p> {
     /// Lets a token into a node.
     pub(crate) fn enter(&mut self, place: Place, node: &'p Node, raw: Held) {
         self.values.suspect(raw.id());
-        if let Err(fault) = self.begin(place, node, raw) {
-            self.fail_at(place, fault.at(&node.path));
+        if let Err(fault) = self.begin(place, node, &raw) {
+            let fault = fault.at(&node.path);
+            self.keep_wreck(place, &fault, |_| Failed::Entry(place, node.id, raw));
+            self.fail_at(place, fault);
         }
     }
 
@@ -28,14 +31,14 @@ impl<'p> Walk<'p> {
     }
 
     /// Everything that can fail comes before the first change, so that a fault leaves no half-entered task.
-    fn begin(&mut self, place: Place, node: &'p Node, raw: Held) -> Result<(), Fault> {
-        let entry = Site::entry(place, node, self.at, &raw);
+    fn begin(&mut self, place: Place, node: &'p Node, raw: &Held) -> Result<(), Fault> {
+        let entry = Site::entry(place, node, self.at, raw);
         if let Some(condition) = &node.condition
             && !self.holds(&entry, condition, raw.value())?
         {
             self.passed(Passed::Skipped(node.id));
             // A skipped task's `then` is skipped with it.
-            self.after(place, node, raw, Next::Continue);
+            self.after(place, node, raw.clone(), Next::Continue);
             return Ok(());
         }
         self.passed(Passed::Entered(node.id));
@@ -61,15 +64,15 @@ impl<'p> Walk<'p> {
                     self.pass(&site, node, input.clone(), node.then);
                     return Ok(());
                 }
-                let opening = self.opening(&site, node, &raw, &input)?;
+                let opening = self.opening(&site, node, raw, &input)?;
                 let timer = self.arm(after, Ends::Wait(self.next_frame()));
                 self.open(opening, State::Wait(timer));
             }
-            NodeKind::Listen(listen) => self.enter_listen(&site, node, listen, &raw, &input)?,
-            NodeKind::Call(call) => self.call(&site, node, call, &raw, &input)?,
+            NodeKind::Listen(listen) => self.enter_listen(&site, node, listen, raw, &input)?,
+            NodeKind::Call(call) => self.call(&site, node, call, raw, &input)?,
             NodeKind::Do { children } => match children.first() {
                 Some(first) => {
-                    let opening = self.opening(&site, node, &raw, &input)?;
+                    let opening = self.opening(&site, node, raw, &input)?;
                     let id = self.open(opening, State::List);
                     self.enter_next(Place { parent: Some(id), slot: 0 }, *first, input.clone());
                 }
@@ -77,18 +80,18 @@ impl<'p> Walk<'p> {
             },
             NodeKind::Scope { with, body } => {
                 let inner = self.make(&site, with, input.value())?;
-                let opening = self.opening(&site, node, &raw, &input)?;
+                let opening = self.opening(&site, node, raw, &input)?;
                 let id = self.open(opening, State::Scope);
                 self.enter_next(Place { parent: Some(id), slot: 0 }, *body, inner);
             }
             NodeKind::For { items, concurrency, .. } => {
-                self.enter_for(&site, node, items, *concurrency, &raw, &input)?;
+                self.enter_for(&site, node, items, *concurrency, raw, &input)?;
             }
             NodeKind::Fork { branches, .. } => {
-                let opening = self.opening(&site, node, &raw, &input)?;
+                let opening = self.opening(&site, node, raw, &input)?;
                 self.enter_fork(opening, branches.len());
             }
-            NodeKind::Try { catch, .. } => self.enter_try(&site, node, catch, &raw, &input)?,
+            NodeKind::Try { catch, .. } => self.enter_try(&site, node, catch, raw, &input)?,
         }
         Ok(())
     }

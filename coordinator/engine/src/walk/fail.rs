@@ -3,16 +3,20 @@
 use super::Walk;
 use crate::fault::Fault;
 use crate::frame::{FrameId, Place, State};
+use crate::steering::Failed;
 
 impl Walk<'_> {
     /// A task that has a frame failed; nothing is under way below it.
     pub(crate) fn fail(&mut self, id: FrameId, fault: Fault) {
         let fault = self.at_frame(id, fault);
+        if let Some(place) = self.live.frames.get(&id).map(|frame| frame.place) {
+            self.keep_wreck(place, &fault, |_| Failed::Frame(id));
+        }
         let Some(frame) = self.close(id) else { return };
         self.fail_at(frame.place, fault);
     }
 
-    /// What is at this place failed.
+    /// What is at this place failed. What could be done again is kept before, see [`Walk::keep_wreck`].
     pub(crate) fn fail_at(&mut self, place: Place, mut fault: Fault) {
         let mut below = place;
         while let Some(id) = below.parent {

@@ -168,16 +168,26 @@ impl Walk<'_> {
     pub(crate) fn arm(&mut self, after: Millis, ends: Ends) -> TimerId {
         self.live.last.timer += 1;
         let id = TimerId(self.live.last.timer);
-        let due = self.at.plus(after);
-        self.live.timers.insert(id, Timer { due, ends });
-        self.commands.push(Command::Arm { timer: id, due });
+        match self.live.paused.as_ref().filter(|_| ends.is_limit()) {
+            // Its time begins when the run goes on.
+            Some(paused) => {
+                let due = paused.since.plus(after);
+                self.live.timers.insert(id, Timer { due, ends });
+            }
+            None => {
+                let due = self.at.plus(after);
+                self.live.timers.insert(id, Timer { due, ends });
+                self.commands.push(Command::Arm { timer: id, due });
+            }
+        }
         id
     }
 
     /// Settles a timer. One that was armed in this very fold is not even asked for.
     pub(crate) fn disarm(&mut self, timer: TimerId) {
-        if self.live.timers.remove(&timer).is_none() {
-            return;
+        match self.live.timers.remove(&timer) {
+            Some(armed) if !self.live.holds(&armed) => {}
+            Some(_) | None => return,
         }
         let armed_now = |c: &Command| matches!(c, Command::Arm { timer: t, .. } if *t == timer);
         let position = (timer.0 > self.timers_before).then(|| self.commands.iter().rposition(armed_now)).flatten();
@@ -212,11 +222,11 @@ impl Walk<'_> {
     }
 
     /// A step is left though the run that it has started, or may have, goes on: that run is to end.
-    fn recall(&mut self, node: NodeId, call: &Call) {
+    pub(super) fn recall(&mut self, node: NodeId, call: &Call) {
         let Some(NodeKind::Call(step)) = self.plan.get(node).map(|n| &n.kind) else { return };
         let Some(SystemStep::Workflow { wait: true, .. }) = &step.system else { return };
         if let Some(child) = child(self.plan, node, &call.id(self.head.id)) {
-            self.send(Errand::cancel(call, self.head.id, node, child));
+            self.send(Errand::cancel(call, self.head.id, node, child, self.by_force));
         }
     }
 }

@@ -86,7 +86,7 @@ impl Walk<'_> {
     }
 
     /// The rule of the task that a frame is of.
-    fn rule(&self, id: FrameId) -> Rule {
+    pub(super) fn rule(&self, id: FrameId) -> Rule {
         match self.live.frames.get(&id).and_then(|f| self.plan.get(f.node)).map(|node| &node.kind) {
             Some(NodeKind::Fork { join, .. } | NodeKind::For { join, .. }) => *join,
             Some(

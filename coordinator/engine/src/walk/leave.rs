@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::frame::{FrameId, Place, State, TryPhase};
 use crate::run::End;
 use crate::scope::{Site, check, workflow_path};
+use crate::steering::Failed;
 use crate::values::Held;
 
 impl<'p> Walk<'p> {
@@ -32,14 +33,27 @@ impl<'p> Walk<'p> {
             | NodeKind::Call(_)
             | NodeKind::Listen(_) => node.then,
         };
-        self.pass(&site, node, output, next);
+        match self.flow_out(&site, node, output) {
+            Ok(output) => self.after(site.place, node, output, next),
+            Err(fault) => {
+                let (place, fault) = (site.place, fault.at(&node.path));
+                self.keep_wreck(place, &fault, |live| Failed::back(live, id, frame));
+                self.fail_at(place, fault);
+            }
+        }
     }
 
-    /// A task is done; its output goes through `output` and `export`, the token to `next`.
+    /// A task that never had a frame is done; its output goes through `output` and `export`, the token to `next`.
     pub(crate) fn pass(&mut self, site: &Site<'_>, node: &'p Node, raw_output: Held, next: Next) {
         match self.flow_out(site, node, raw_output) {
             Ok(output) => self.after(site.place, node, output, next),
-            Err(fault) => self.fail_at(site.place, fault.at(&node.path)),
+            Err(fault) => {
+                let fault = fault.at(&node.path);
+                if let Some(raw) = site.raw {
+                    self.keep_wreck(site.place, &fault, |_| Failed::Entry(site.place, node.id, raw.clone()));
+                }
+                self.fail_at(site.place, fault);
+            }
         }
     }
 

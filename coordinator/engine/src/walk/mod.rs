@@ -10,6 +10,7 @@ mod leave;
 mod listen;
 mod repeat;
 mod undo;
+mod wreck;
 
 pub(crate) use listen::Fit;
 
@@ -25,9 +26,11 @@ use crate::check::Broken;
 use crate::command::Command;
 use crate::errand::{Errand, Errands};
 use crate::fault::shortened;
-use crate::frame::{EventPlace, Ready};
+use crate::frame::{EventPlace, FrameId, Ready};
 use crate::observe::Observer;
+use crate::retry::Decision;
 use crate::run::{End, Head, Live, Phase, Run, Tally};
+use crate::steering::Wreck;
 use crate::values::{Held, Values};
 
 /// Nodes between two looks for values that are not needed any more.
@@ -54,6 +57,12 @@ pub(crate) struct Walk<'p> {
     pub(crate) end: Option<End>,
     /// Set once the run is put aside in this fold, for a person to look at.
     pub(crate) aside: Option<Problem>,
+    /// Runs that steps have started are ended without a chance to undo anything.
+    pub(crate) by_force: bool,
+    /// What an error on its way up will leave behind.
+    wreck: Option<Box<Wreck>>,
+    /// What was decided about an error ahead of its coming to a `try`.
+    decided: Option<(FrameId, Decision)>,
 }
 
 impl<'p> Walk<'p> {
@@ -83,6 +92,9 @@ impl<'p> Walk<'p> {
             observer: None,
             end: None,
             aside: None,
+            by_force: false,
+            wreck: None,
+            decided: None,
         }
     }
 
@@ -93,7 +105,8 @@ impl<'p> Walk<'p> {
             Folded::Ignored { .. } | Folded::Refused(_) => return self.unchanged(answer),
         }
         let mut passed = 0;
-        while passed < limit::NODES_PER_FOLD_MAX
+        while self.live.paused.is_none()
+            && passed < limit::NODES_PER_FOLD_MAX
             && let Some(ready) = self.live.ready.pop_front()
         {
             passed += 1;
@@ -104,16 +117,26 @@ impl<'p> Walk<'p> {
         }
         self.ask_for_a_turn();
         self.tally.rev = self.tally.rev.saturating_add(1);
+        let wreck = self.wreck.take();
         let phase = match self.end {
             Some(end) => {
+                self.tally.steering.wreck = wreck.filter(|_| matches!(end, End::Faulted(_)));
+                if let Some(wreck) = &mut self.tally.steering.wreck {
+                    // No number is given out twice, should the run go on.
+                    wreck.live.last = self.live.last;
+                }
                 self.live = Live::default();
                 self.values.sweep_all();
                 Phase::Ended(self.at, end)
             }
             None => {
+                drop(wreck);
                 self.values.sweep();
                 match self.aside {
-                    Some(problem) => Phase::Parked(self.live, problem),
+                    Some(problem) => {
+                        self.tally.steering.parked_at = Some(self.at);
+                        Phase::Parked(self.live, problem)
+                    }
                     None => Phase::Live(self.live),
                 }
             }
@@ -137,6 +160,9 @@ impl<'p> Walk<'p> {
     fn ask_for_a_turn(&mut self) {
         if self.live.ready.is_empty() {
             self.live.turn = None;
+            return;
+        }
+        if self.live.paused.is_some() {
             return;
         }
         self.live.ready.rotate_left(1);

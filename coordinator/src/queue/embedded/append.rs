@@ -46,7 +46,8 @@ impl Append {
                 | Event::Acted { .. }
                 | Event::ChildEnded { .. }
                 | Event::Park { .. }
-                | Event::Occurred(_) => source.clone(),
+                | Event::Occurred(_)
+                | Event::Operated(_) => source.clone(),
             };
             Ok(Encoded { source, bytes, record: Arc::new(record) })
         };

@@ -56,7 +56,8 @@ impl Log for NatsLog {
                 | Event::Acted { .. }
                 | Event::ChildEnded { .. }
                 | Event::Park { .. }
-                | Event::Occurred(_) => LogWriter::Coordinator,
+                | Event::Occurred(_)
+                | Event::Operated(_) => LogWriter::Coordinator,
             };
             let subject = LogSubject { partition, run: record.run, writer };
             let payload = Bytes::from(codec::pack(record).map_err(unreadable)?);
