@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use stepmill_protocol::api::Why;
 
 use crate::command;
 use crate::config::{Flags, LogFormat};
@@ -80,6 +81,25 @@ impl Reach {
     }
 }
 
+/// Who acts, and why: kept in the run's history.
+#[derive(Debug, Args)]
+pub(crate) struct Reason {
+    /// Why, for people
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Who acts [default: the user of this machine]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+impl Reason {
+    /// As requests carry it, with an id: an act whose answer got lost can be asked for again and is done once.
+    pub(crate) fn why(self) -> Why {
+        let by = self.by.or_else(|| std::env::var("USER").ok()).unwrap_or_default();
+        Why { by, reason: self.reason, id: Some(uuid::Uuid::new_v4()) }
+    }
+}
+
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -113,6 +133,18 @@ pub(crate) enum Command {
     Watch(command::watch::WatchArgs),
     /// End a run
     Cancel(command::cancel::CancelArgs),
+    /// End a run at once: nothing is undone
+    Terminate(command::terminate::TerminateArgs),
+    /// Let nothing new begin: of a run, a workflow, a pool or the namespace
+    Pause(command::pause::PauseArgs),
+    /// Let it go on
+    Resume(command::resume::ResumeArgs),
+    /// Do a failed step of a run again
+    Rerun(command::rerun::RerunArgs),
+    /// Go on behind a step of a run
+    Skip(command::skip::SkipArgs),
+    /// Say what a step of a run gave
+    Set(command::set::SetArgs),
     /// Hand a value to a run
     Signal(command::signal::SignalArgs),
     /// Hand an event to whoever listens for it
@@ -146,6 +178,12 @@ impl Command {
             Self::List(a) => a.reach.note(flags),
             Self::Watch(a) => a.reach.note(flags),
             Self::Cancel(a) => a.reach.note(flags),
+            Self::Terminate(a) => a.reach.note(flags),
+            Self::Pause(a) => a.reach.note(flags),
+            Self::Resume(a) => a.reach.note(flags),
+            Self::Rerun(a) => a.reach.note(flags),
+            Self::Skip(a) => a.reach.note(flags),
+            Self::Set(a) => a.reach.note(flags),
             Self::Signal(a) => a.reach.note(flags),
             Self::Emit(a) => a.reach.note(flags),
             Self::Config(a) => a.reach().note(flags),

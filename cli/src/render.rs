@@ -1,7 +1,7 @@
 //! Runs and their history as people read them.
 
 use serde_json::Value;
-use stepmill_protocol::api::{HistoryEntry, RunState, RunView, StepView, WaitsFor};
+use stepmill_protocol::api::{ActView, HistoryEntry, RunState, RunView, StepView, WaitsFor};
 use stepmill_protocol::{Millis, Problem, Timestamp};
 
 use crate::error::{CliError, FAILED};
@@ -22,6 +22,9 @@ pub(crate) fn run_view(view: &RunView) -> String {
     if let Some(parent) = &view.parent {
         rows.push(("started by", format!("{} of run {}", parent.path, parent.run)));
     }
+    if let Some(paused) = &view.paused {
+        rows.push(("paused", format!("{}{}", when::date_time(paused.at), who_and_why(&paused.by, &paused.reason))));
+    }
     rows.push(("steps done", view.steps_done.to_string()));
     if view.attempts_failed > 0 {
         rows.push(("attempts failed", view.attempts_failed.to_string()));
@@ -31,6 +34,7 @@ pub(crate) fn run_view(view: &RunView) -> String {
         rows.push(("model", format!("{} calls, {} + {} tokens", usage.model_calls, usage.tokens_in, usage.tokens_out)));
     }
     rows.extend(view.live.iter().map(|step| ("at", live_step(step))));
+    rows.extend(view.acts.iter().map(|act| ("act", self::act(act))));
     if let Some(error) = &view.error {
         rows.push(("error", problem(error)));
     }
@@ -42,6 +46,19 @@ pub(crate) fn run_view(view: &RunView) -> String {
         shown.add_row([name, &value]);
     }
     shown.trim_fmt()
+}
+
+fn who_and_why(by: &str, reason: &str) -> String {
+    let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
+    if reason.is_empty() { by } else { format!("{by}: {reason}") }
+}
+
+/// What an operator did, in one line.
+fn act(act: &ActView) -> String {
+    let ActView { at, by, reason, act, step, before, after } = act;
+    let step = step.as_ref().map(|step| format!(" {step}")).unwrap_or_default();
+    let change = if before == after { String::new() } else { format!(", {before} -> {after}") };
+    format!("{} {act}{step}{change}{}", when::date_time(*at), who_and_why(by, reason))
 }
 
 fn took(view: &RunView, ended: Timestamp) -> Millis {
@@ -102,6 +119,11 @@ pub(crate) fn history_entry(entry: &HistoryEntry) -> Option<String> {
         "signal" => format!("signal `{}`: {}", text("name"), body.get("data").cloned().unwrap_or_default()),
         "timer_due" => format!("timer {} is due", body.get("timer").cloned().unwrap_or_default()),
         "cancel" => format!("cancel: {}", text("reason")),
+        "terminate" | "pause" | "unpause" | "rerun" | "skip" | "set" => {
+            let step = body.get("step").and_then(|s| s.get("path")).and_then(Value::as_str);
+            let step = step.map(|path| format!(" {path}")).unwrap_or_default();
+            format!("{}{step}{}", entry.event, who_and_why(text("by"), text("reason")))
+        }
         "park" => format!("parked: {}", text("reason")),
         "task_lost" => "a task was lost by the broker and is sent again".into(),
         "unreadable" => format!("a record that cannot be read: {body}"),

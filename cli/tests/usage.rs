@@ -8,7 +8,7 @@ use common::{run, stderr, stdout};
 #[test]
 fn help_of_every_command() {
     let dir = tempfile::tempdir().unwrap();
-    let commands: [&[&str]; 22] = [
+    let commands: [&[&str]; 28] = [
         &[],
         &["demo"],
         &["dev"],
@@ -25,6 +25,12 @@ fn help_of_every_command() {
         &["list"],
         &["watch"],
         &["cancel"],
+        &["terminate"],
+        &["pause"],
+        &["resume"],
+        &["rerun"],
+        &["skip"],
+        &["set"],
         &["signal"],
         &["bench"],
         &["bench", "chain"],

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{AttemptNo, Digest, Namespace, RunId, StepKind, StepPath, Version, WorkflowName};
+use crate::id::{AttemptNo, Digest, Namespace, PoolName, RunId, StepKind, StepPath, Version, WorkflowName};
+use crate::operate::{Hold, Scope};
 use crate::problem::Problem;
 use crate::report::Usage;
 use crate::time::{Millis, Timestamp};
@@ -41,9 +42,16 @@ pub mod verb {
     pub const SKIP: &str = "skip";
     /// Says what a step gave.
     pub const SET: &str = "set";
+    /// Holds back the tasks of a workflow, a namespace or a pool.
+    pub const HOLD: &str = "hold";
+    /// Lets them go.
+    pub const RELEASE: &str = "release";
+    /// Says what is held back.
+    pub const HOLDS: &str = "holds";
     /// Every verb, in the order of `docs/protocol.md`.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 18] = [
         DEFINE, SUBMIT, GET, RESULT, LIST, CANCEL, SIGNAL, HISTORY, EVENT, TERMINATE, PAUSE, RESUME, RERUN, SKIP, SET,
+        HOLD, RELEASE, HOLDS,
     ];
 }
 
@@ -364,6 +372,39 @@ pub struct SteerRequest {
     /// Who acts, and why.
     #[serde(default)]
     pub why: Why,
+}
+
+/// `hold` and `release`: the tasks of a workflow or of a pool; without either, of the namespace that is called.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HoldRequest {
+    /// Of this workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<WorkflowName>,
+    /// Of this pool, whichever namespace they are of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// Who acts, and why.
+    pub why: Why,
+}
+
+/// Answer to `hold` and `release`, given once it is committed and every coordinator knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldResponse {
+    /// Whose tasks.
+    pub scope: Scope,
+    /// False when it changed nothing.
+    pub applied: bool,
+    /// Why it changed nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Answer to `holds`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldsResponse {
+    /// What concerns the namespace: it, its workflows, and all pools.
+    pub holds: Vec<Hold>,
 }
 
 /// `rerun`.

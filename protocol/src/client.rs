@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{
     Acknowledged, CancelRequest, DefineRequest, DefineResponse, EventResponse, GetRequest, HistoryRequest,
-    HistoryResponse, ListRequest, ListResponse, OutputRequest, RerunRequest, RunView, SignalRequest, SteerRequest,
-    SubmitRequest, SubmitResponse, Why, verb,
+    HistoryResponse, HoldRequest, HoldResponse, HoldsResponse, ListRequest, ListResponse, OutputRequest, RerunRequest,
+    RunView, SignalRequest, SteerRequest, SubmitRequest, SubmitResponse, Why, verb,
 };
 use crate::cloud::CloudEvent;
 use crate::codec::ContentType;
@@ -162,6 +162,30 @@ impl Client {
     /// See [`Client::define`].
     pub async fn resume(&self, run: RunId, why: &Why) -> Result<Acknowledged, Problem> {
         self.call(verb::RESUME, &SteerRequest { run, why: why.clone() }, Millis(0)).await
+    }
+
+    /// Holds back the tasks of a workflow, a pool or the namespace.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn hold(&self, request: &HoldRequest) -> Result<HoldResponse, Problem> {
+        self.call(verb::HOLD, request, Millis(0)).await
+    }
+
+    /// Lets them go.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn release(&self, request: &HoldRequest) -> Result<HoldResponse, Problem> {
+        self.call(verb::RELEASE, request, Millis(0)).await
+    }
+
+    /// Says what is held back.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn holds(&self) -> Result<HoldsResponse, Problem> {
+        self.call(verb::HOLDS, &serde_json::json!({}), Millis(0)).await
     }
 
     /// Does a failed step again, as a new visit.

@@ -27,7 +27,7 @@ pub use id::{
     AttemptNo, CommandId, Digest, Namespace, PartitionNo, Pass, PoolName, Priority, RunId, StepKind, StepPath,
     TaskToken, TimerId, ValueId, Version, Visit, WorkflowName,
 };
-pub use operate::{Act, Operation, Target};
+pub use operate::{Act, Hold, Operation, Scope, Target};
 pub use problem::Problem;
 pub use report::{Report, ReportOutcome, Usage};
 pub use retry::RetryPolicy;

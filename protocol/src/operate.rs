@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::StepPath;
+use crate::id::{Namespace, PoolName, RunId, StepPath, WorkflowName};
+use crate::time::Timestamp;
 
 /// One act of an operator on one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,16 @@ pub enum Act {
         /// What it gave.
         output: Value,
     },
+    /// Holds back the tasks of many runs, until [`Act::Release`].
+    Hold {
+        /// Of which.
+        scope: Scope,
+    },
+    /// Lets them go.
+    Release {
+        /// Of which.
+        scope: Scope,
+    },
 }
 
 impl Act {
@@ -66,6 +77,22 @@ impl Act {
             Self::Rerun { .. } => "rerun",
             Self::Skip { .. } => "skip",
             Self::Set { .. } => "set",
+            Self::Hold { .. } => "hold",
+            Self::Release { .. } => "release",
+        }
+    }
+
+    /// Whose tasks it is about.
+    #[must_use]
+    pub const fn scope(&self) -> Option<&Scope> {
+        match self {
+            Self::Hold { scope } | Self::Release { scope } => Some(scope),
+            Self::Terminate
+            | Self::Pause
+            | Self::Unpause
+            | Self::Rerun { .. }
+            | Self::Skip { .. }
+            | Self::Set { .. } => None,
         }
     }
 
@@ -73,7 +100,7 @@ impl Act {
     #[must_use]
     pub const fn step(&self) -> Option<&Target> {
         match self {
-            Self::Terminate | Self::Pause | Self::Unpause => None,
+            Self::Terminate | Self::Pause | Self::Unpause | Self::Hold { .. } | Self::Release { .. } => None,
             Self::Rerun { step, .. } | Self::Skip { step, .. } | Self::Set { step, .. } => Some(step),
         }
     }
@@ -87,4 +114,58 @@ pub struct Target {
     /// Which of several tokens that are there, by the number that the refusal names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
+}
+
+/// Whose tasks are held back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Of all runs of a namespace.
+    Namespace {
+        /// Which.
+        namespace: Namespace,
+    },
+    /// Of all runs of a workflow.
+    Workflow {
+        /// Its namespace.
+        namespace: Namespace,
+        /// Which.
+        workflow: WorkflowName,
+    },
+    /// Of a pool, whoever's they are.
+    Pool {
+        /// Which.
+        pool: PoolName,
+    },
+}
+
+impl Scope {
+    /// The scope as one word.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Namespace { namespace } => format!("namespace/{namespace}"),
+            Self::Workflow { namespace, workflow } => format!("workflow/{namespace}/{workflow}"),
+            Self::Pool { pool } => format!("pool/{pool}"),
+        }
+    }
+
+    /// Under this id its records stand in the log, as if it were a run.
+    #[must_use]
+    pub fn id(&self) -> RunId {
+        RunId(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, format!("hold/{}", self.text()).as_bytes()))
+    }
+}
+
+/// Tasks are held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Whose.
+    pub scope: Scope,
+    /// Since when.
+    pub at: Timestamp,
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }

@@ -10,14 +10,19 @@ use stepmill_coordinator::store::redis::{RedisOptions, RedisStore};
 use stepmill_coordinator::{Coordinator, CoordinatorConfig, Ports, Running};
 use stepmill_nats::{Nats, NatsApiCaller, NatsOptions, StreamOptions};
 use stepmill_protocol::api::{ListRequest, RunState, RunView, SubmitRequest};
-use stepmill_protocol::{Client, Namespace, Problem, RunId};
+use stepmill_protocol::{Client, CommandId, Namespace, Pass, Problem, RunId, Visit};
 use stepmill_tests::server::{NatsServer, RedisServer};
 
 mod child;
+mod hold;
+mod operate;
 mod schedule;
 
 /// Longer than anything takes on a slow machine.
 const LONG: Duration = Duration::from_secs(60);
+
+/// Partitions of every system.
+const PARTITIONS: u16 = 4;
 
 /// One set of adapters with a coordinator on it.
 struct System {
@@ -66,7 +71,7 @@ impl System {
 
     /// A coordinator takes everything over.
     async fn begin(&mut self) {
-        let config = CoordinatorConfig { partitions: 4, ..CoordinatorConfig::default() };
+        let config = CoordinatorConfig { partitions: PARTITIONS, ..CoordinatorConfig::default() };
         let mut running = Coordinator::start(config, self.ports.clone()).await.unwrap();
         running.ready().await;
         self.running = Some(running);
@@ -110,6 +115,26 @@ impl System {
         self.client.list(&request).await.unwrap().runs
     }
 
+    /// Whether the task of the first dispatch of a run's visit lies in its queue.
+    async fn is_published(&self, pool: &str, run: RunId, visit: u64) -> bool {
+        let id = CommandId { run, visit: Visit(visit), pass: Pass(0), dispatch: 1 };
+        let found = self.ports.tasks.find(&pool.parse().unwrap(), &[id]).await.unwrap();
+        found[0].is_some()
+    }
+
+    /// Looks into a queue until the task is there.
+    async fn until_published_in(&self, pool: &str, run: RunId, visit: u64) {
+        let deadline = Instant::now() + LONG;
+        while !self.is_published(pool, run, visit).await {
+            assert!(Instant::now() < deadline, "visit {visit} of run {run} is not published");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn until_published(&self, run: RunId, visit: u64) {
+        self.until_published_in("default", run, visit).await;
+    }
+
     /// Looks at the runs of a workflow until it is so.
     async fn until_runs(&self, workflow: &str, is_so: impl Fn(&[RunView]) -> bool) -> Vec<RunView> {
         let deadline = Instant::now() + LONG;
@@ -136,6 +161,10 @@ async fn all<F: AsyncFn() -> System>(make: F) {
         child: its_output_flows_on its_failure_can_be_caught an_unknown_workflow_is_said a_cancel_goes_down_the_tree
             a_timeout_ends_it one_that_nobody_waits_for_goes_on many_at_once_are_gathered
             a_coordinator_that_is_replaced_goes_on one_that_starts_itself_comes_to_an_end;
+        operate: a_run_that_is_not_there_is_named terminate_ends_a_run_and_those_below
+            a_paused_run_begins_nothing_until_it_is_resumed a_failed_step_is_done_again
+            a_step_is_left_out_or_given_its_result;
+        hold: a_workflow_is_held_back a_pool_is_held_back a_namespace_is_held_back what_cannot_be_held_back_is_said;
         schedule: runs_start_again_and_again a_newer_version_replaces_it one_start_catches_up one_run_after_the_other
             a_name_of_the_systems_own_is_refused;
     }

@@ -14,5 +14,6 @@ mod constructs;
 mod embedded;
 mod listen;
 mod load;
+mod operate;
 mod rounds;
 mod takeover;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use stepmill_protocol::{
-    Act, Acted, AttemptNo, ChildEnd, CloudEvent, CommandId, Event, Millis, Occurrence, Operation, Parent, Pass, Problem,
-    Report, ReportOutcome, StepPath, Target, TaskToken, TimerId, Timestamp, Usage, ValueId, Visit,
+    Act, Acted, AttemptNo, ChildEnd, CloudEvent, CommandId, Event, Millis, Occurrence, Operation, Parent, Pass,
+    Problem, Report, ReportOutcome, StepPath, Target, TaskToken, TimerId, Timestamp, Usage, ValueId, Visit,
 };
 
 use crate::world::{PARENT, RUN, World};

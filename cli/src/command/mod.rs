@@ -13,9 +13,15 @@ pub(crate) mod emit;
 pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod list;
+pub(crate) mod pause;
+pub(crate) mod rerun;
+pub(crate) mod resume;
 pub(crate) mod schema;
+pub(crate) mod set;
 pub(crate) mod signal;
+pub(crate) mod skip;
 pub(crate) mod submit;
+pub(crate) mod terminate;
 pub(crate) mod test;
 pub(crate) mod validate;
 pub(crate) mod watch;
@@ -58,6 +64,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Watch(args) => watch::run(context, args).await,
         Command::Cancel(args) => cancel::run(context, args).await,
         Command::Emit(args) => emit::run(context, args).await,
+        Command::Terminate(args) => terminate::run(context, args).await,
+        Command::Pause(args) => pause::run(context, args).await,
+        Command::Resume(args) => resume::run(context, args).await,
+        Command::Rerun(args) => rerun::run(context, args).await,
+        Command::Skip(args) => skip::run(context, args).await,
+        Command::Set(args) => set::run(context, args).await,
         Command::Signal(args) => signal::run(context, args).await,
         Command::Bench(args) => bench::run(context, args).await,
         Command::Completions(args) => completions::run(context, &args),

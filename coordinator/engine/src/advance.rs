@@ -7,7 +7,9 @@ use stepmill_protocol::{Event, Problem, RunId, Timestamp};
 use crate::command::Command;
 use crate::observe::Observer;
 use crate::run::{Phase, Run};
-use crate::transition::{acted, cancel, child, lost, occurred, operate, park, report, rest, resume, signal, submit, timer};
+use crate::transition::{
+    acted, cancel, child, lost, occurred, operate, park, report, rest, resume, signal, submit, timer,
+};
 use crate::walk::Walk;
 
 /// The signal that lets a run try again to undo what it could not.

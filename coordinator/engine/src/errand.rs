@@ -84,6 +84,13 @@ impl Run {
         }
     }
 
+    /// Whether an open dispatch of the system's pool begins something that a step wants, and does not just tell others what became of
+    /// this run.
+    #[must_use]
+    pub fn begins_something(&self, plan: &Plan, id: CommandId) -> bool {
+        matches!(self.action(plan, id), Some(SystemAction::Start(_)))
+    }
+
     fn errand(&self, plan: &Plan, errand: &Errand) -> Option<SystemAction> {
         match errand {
             Errand::Tell => self.tell(),

@@ -52,11 +52,9 @@ impl Run {
             attempts_failed: self.tally.attempts_failed,
             usage: self.tally.usage,
             paused: match &self.phase {
-                Phase::Live(live) => live.paused.as_ref().map(|p| PausedView {
-                    at: p.since,
-                    by: p.by.clone(),
-                    reason: p.reason.clone(),
-                }),
+                Phase::Live(live) => {
+                    live.paused.as_ref().map(|p| PausedView { at: p.since, by: p.by.clone(), reason: p.reason.clone() })
+                }
                 Phase::Parked(..) | Phase::Ended(..) => None,
             },
             acts: self.tally.steering.acts.iter().map(act).collect(),

@@ -35,7 +35,12 @@ pub(super) async fn signal(
     change(shared, namespace, run, Event::Signal { id, name, data }).await
 }
 
-pub(super) async fn change(shared: &Shared, namespace: &Namespace, run: RunId, event: Event) -> Result<Acknowledged, Problem> {
+pub(super) async fn change(
+    shared: &Shared,
+    namespace: &Namespace,
+    run: RunId,
+    event: Event,
+) -> Result<Acknowledged, Problem> {
     // Only of this namespace; what the owner then finds is what counts.
     read::load(shared, namespace, run).await?;
     match append_and_wait(shared, run, event).await? {

@@ -4,6 +4,7 @@
 mod change;
 mod define;
 mod event;
+mod hold;
 mod operate;
 mod read;
 mod schedule;
@@ -72,6 +73,9 @@ impl ApiHandler for Api {
                 verb::RESUME => reply(content, operate::resume(s, &namespace, read(content, &body)?).await?),
                 verb::RERUN => reply(content, operate::rerun(s, &namespace, read(content, &body)?).await?),
                 verb::SKIP => reply(content, operate::skip(s, &namespace, read(content, &body)?).await?),
+                verb::HOLD => reply(content, hold::change(s, &namespace, read(content, &body)?, true).await?),
+                verb::RELEASE => reply(content, hold::change(s, &namespace, read(content, &body)?, false).await?),
+                verb::HOLDS => reply(content, hold::list(s, &namespace).await?),
                 verb::SET => reply(content, operate::set(s, &namespace, read(content, &body)?).await?),
                 other => Err(Problem::own(
                     "unknown-verb",

@@ -15,7 +15,11 @@ pub(super) async fn terminate(
     operate(shared, namespace, request.run, request.why, Act::Terminate).await
 }
 
-pub(super) async fn pause(shared: &Shared, namespace: &Namespace, request: SteerRequest) -> Result<Acknowledged, Problem> {
+pub(super) async fn pause(
+    shared: &Shared,
+    namespace: &Namespace,
+    request: SteerRequest,
+) -> Result<Acknowledged, Problem> {
     operate(shared, namespace, request.run, request.why, Act::Pause).await
 }
 
@@ -27,7 +31,11 @@ pub(super) async fn resume(
     operate(shared, namespace, request.run, request.why, Act::Unpause).await
 }
 
-pub(super) async fn rerun(shared: &Shared, namespace: &Namespace, request: RerunRequest) -> Result<Acknowledged, Problem> {
+pub(super) async fn rerun(
+    shared: &Shared,
+    namespace: &Namespace,
+    request: RerunRequest,
+) -> Result<Acknowledged, Problem> {
     let RerunRequest { run, step, token, input, why } = request;
     if let Some(input) = &input {
         fits(input, "input")?;
@@ -35,13 +43,21 @@ pub(super) async fn rerun(shared: &Shared, namespace: &Namespace, request: Rerun
     operate(shared, namespace, run, why, Act::Rerun { step: Target { path: step, token }, input }).await
 }
 
-pub(super) async fn skip(shared: &Shared, namespace: &Namespace, request: OutputRequest) -> Result<Acknowledged, Problem> {
+pub(super) async fn skip(
+    shared: &Shared,
+    namespace: &Namespace,
+    request: OutputRequest,
+) -> Result<Acknowledged, Problem> {
     let OutputRequest { run, step, token, output, why } = request;
     fits(&output, "output")?;
     operate(shared, namespace, run, why, Act::Skip { step: Target { path: step, token }, output }).await
 }
 
-pub(super) async fn set(shared: &Shared, namespace: &Namespace, request: OutputRequest) -> Result<Acknowledged, Problem> {
+pub(super) async fn set(
+    shared: &Shared,
+    namespace: &Namespace,
+    request: OutputRequest,
+) -> Result<Acknowledged, Problem> {
     let OutputRequest { run, step, token, output, why } = request;
     fits(&output, "output")?;
     operate(shared, namespace, run, why, Act::Set { step: Target { path: step, token }, output }).await
@@ -61,9 +77,7 @@ async fn operate(
 /// An act with who and why.
 pub(super) fn operation(why: Why, act: Act) -> Result<Operation, Problem> {
     let Why { by, reason, id } = why;
-    for (what, given, max) in
-        [("by", &by, limit::ACTOR_BYTES_MAX), ("reason", &reason, limit::REASON_BYTES_MAX)]
-    {
+    for (what, given, max) in [("by", &by, limit::ACTOR_BYTES_MAX), ("reason", &reason, limit::REASON_BYTES_MAX)] {
         if given.len() > max {
             let detail = format!("`why.{what}` has {} bytes, {max} are allowed", given.len());
             return Err(Problem::standard(Standard::Validation, detail));
@@ -77,7 +91,8 @@ pub(super) fn fits(value: &Value, what: &str) -> Result<(), Problem> {
     let bytes = codec::pack(value).map_err(|e| Problem::standard(Standard::Validation, e.to_string()))?.len();
     let max = limit::VALUE_BYTES_MAX;
     if bytes > max {
-        let detail = format!("the {what} has {bytes} bytes, {max} are allowed; store it elsewhere and pass a reference");
+        let detail =
+            format!("the {what} has {bytes} bytes, {max} are allowed; store it elsewhere and pass a reference");
         return Err(Problem::standard(Standard::Validation, detail).with_status(413));
     }
     Ok(())

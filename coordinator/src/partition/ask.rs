@@ -27,6 +27,7 @@ pub(super) type PendingAsk = (AskRequest, oneshot::Sender<AskAnswer>);
 pub(crate) enum Request {
     Ask(AskRequest, oneshot::Sender<AskAnswer>),
     Watch(RunId, Watcher),
+    Holds(oneshot::Sender<()>),
 }
 
 /// The owner's door: takes requests from the bus and hands them over.
@@ -57,6 +58,13 @@ impl OwnerHandler for Front {
                     let taken = here && door.try_send(Request::Ask(ask, answer)).is_ok();
                     let refused = AskAnswer::Refused(busy());
                     OwnerAnswer::Ask(if taken { answered.await.unwrap_or(refused) } else { refused })
+                }
+                OwnerRequest::Holds => {
+                    let (known, seen) = oneshot::channel();
+                    if here && door.try_send(Request::Holds(known)).is_ok() {
+                        seen.await.ok();
+                    }
+                    OwnerAnswer::Seen
                 }
                 OwnerRequest::Watch { run, rev, until_end, even_unknown, wait_ms } => {
                     let (seen, noticed) = oneshot::channel();
@@ -138,6 +146,10 @@ impl Owner {
                     }
                 },
                 Request::Watch(run, watcher) => self.watch(run, watcher).await?,
+                Request::Holds(known) => {
+                    self.look_for_holds().await?;
+                    known.send(()).ok();
+                }
             }
             next = more.try_recv().ok();
         }
@@ -201,7 +213,12 @@ impl Owner {
         self.load(known.iter().map(|(_, (ask, _))| run_of(ask))).await?;
         for (_, (ask, answer)) in known {
             let given = self.reply_to(&ask).await?;
-            answer.send(given).ok();
+            match ask {
+                AskRequest::MayRun { id, .. } if matches!(given, AskAnswer::MayRun(MayRun::Run { .. })) => {
+                    self.let_run(id, given, answer);
+                }
+                AskRequest::MayRun { .. } | AskRequest::Value { .. } => drop(answer.send(given)),
+            }
         }
         Ok(())
     }

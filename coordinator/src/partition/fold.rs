@@ -73,7 +73,13 @@ impl Owner {
         if let Event::TimerDue { timer } = &event {
             work.timers.insert((run, *timer), None);
         }
-        let answer = self.apply(run, at, seq, &event, work)?;
+        let answer = if let Event::Operated(operation) = &event
+            && operation.act.scope().is_some()
+        {
+            self.fold_hold(run, at, operation, work)
+        } else {
+            self.apply(run, at, seq, &event, work)?
+        };
         // Only coordinators may say where an answer goes.
         if let Some(reply) = reply.filter(|_| source == Source::Coordinator) {
             work.answers.push((reply, answer));
@@ -198,6 +204,7 @@ impl Owner {
             outbox_drop: Vec::new(),
             timers_put: Vec::new(),
             timers_drop: Vec::new(),
+            holds: Vec::new(),
         };
         for (id, open) in &work.outbox {
             match open {
@@ -216,6 +223,7 @@ impl Owner {
                 None => commit.timers_drop.push((*run, *timer)),
             }
         }
+        commit.holds.extend(work.holds.iter().map(|(scope, hold)| (scope.clone(), hold.clone())));
         self.shared.ports.store.commit(commit).await?;
         self.cursor = to;
         Ok(())

@@ -10,6 +10,7 @@
 //! | `settle` | what happens after the commit |
 //! | `outbox` | open dispatches and the window of published ones |
 //! | `relay` | publishing |
+//! | `hold` | tasks that are held back |
 //! | `act` | what runs ask of the system itself |
 //! | `timers` | armed timers |
 //! | `listen` | events for runs that listen |
@@ -22,6 +23,7 @@ mod act;
 mod ask;
 mod cache;
 mod fold;
+mod hold;
 mod listen;
 mod outbox;
 mod owner;

@@ -13,6 +13,8 @@ use crate::port::store::{OutboxEntry, Published};
 enum Stage {
     /// Waits for room in its pool's window.
     Queued,
+    /// Held back until somebody lets it go.
+    Held,
     /// Handed to the relay, or being carried out.
     Publishing,
     /// In the pool's stream since then.
@@ -95,7 +97,7 @@ impl Outbox {
     pub(super) fn revoke(&mut self, id: &CommandId) -> Option<(PoolName, Published)> {
         let entry = self.take_out(id)?;
         match entry.stage {
-            Stage::Queued => None,
+            Stage::Queued | Stage::Held => None,
             Stage::Publishing if entry.pool.is_system() => None,
             Stage::Publishing => {
                 self.revoked.insert(*id);
@@ -115,7 +117,7 @@ impl Outbox {
         let entry = self.entries.remove(id)?;
         match entry.stage {
             // Its id stays in the queue of its window; `ready` passes over ids that are no longer open.
-            Stage::Queued => {}
+            Stage::Queued | Stage::Held => {}
             Stage::Publishing | Stage::Published(..) => self.release(&entry.pool),
         }
         Some(entry)
@@ -166,6 +168,36 @@ impl Outbox {
             }
         }
         ready
+    }
+
+    /// A dispatch that was ready is held back: it takes no room.
+    pub(super) fn hold(&mut self, id: &CommandId) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && entry.stage == Stage::Publishing
+        {
+            entry.stage = Stage::Held;
+            let pool = entry.pool.clone();
+            self.release(&pool);
+        }
+    }
+
+    /// What is held back waits for room again; whoever publishes looks whether it still is.
+    pub(super) fn release_held(&mut self) {
+        let mut held: Vec<CommandId> =
+            self.entries.iter().filter(|(_, e)| e.stage == Stage::Held).map(|(id, _)| *id).collect();
+        held.sort_unstable();
+        for id in held {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.stage = Stage::Queued;
+                let window = self.windows.entry(entry.pool.clone()).or_default();
+                window.queued.entry(entry.priority).or_default().push_back(id);
+            }
+        }
+    }
+
+    /// The pool of an open dispatch.
+    pub(super) fn pool(&self, id: &CommandId) -> Option<&PoolName> {
+        self.entries.get(id).map(|entry| &entry.pool)
     }
 
     /// The broker has stored the task.

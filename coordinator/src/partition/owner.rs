@@ -12,6 +12,7 @@ use super::OwnerError;
 use super::act::Acts;
 use super::ask::{PendingAsk, Request, Watchers};
 use super::cache::Cache;
+use super::hold::Holds;
 use super::listen::Listens;
 use super::outbox::Outbox;
 use super::poison::{Caution, Known};
@@ -49,6 +50,8 @@ pub(super) struct Owner {
     pub(super) outbox: Outbox,
     /// Actions of the system that are under way.
     pub(super) acts: Acts,
+    /// What is held back.
+    pub(super) holds: Holds,
     pub(super) timers: Timers,
     pub(super) watchers: Watchers,
     /// Runs that listen for events.
@@ -90,6 +93,7 @@ impl Owner {
             cursor: Cursor::default(),
             outbox: Outbox::new(room),
             acts: Acts::default(),
+            holds: Holds::default(),
             timers: Timers::default(),
             watchers: Watchers::default(),
             listens: Listens::default(),
@@ -150,6 +154,7 @@ impl Owner {
         self.sweep();
         self.save_positions().await?;
         self.save_mark().await?;
+        self.look_for_holds().await?;
         self.look_for_old().await?;
         self.shared.ports.store.trim_indexes(self.partition, TRIMMED_AT_A_TIME).await?;
         Ok(())

@@ -32,11 +32,23 @@ impl Owner {
 
     /// Publishes what there is room for.
     pub(super) async fn publish(&mut self) -> Result<(), OwnerError> {
-        let ready = self.outbox.ready();
-        if ready.is_empty() {
-            return Ok(());
+        // What is held back makes room for what is not.
+        loop {
+            let ready = self.outbox.ready();
+            if ready.is_empty() {
+                return Ok(());
+            }
+            self.load(ready.iter().map(|r| r.id.run)).await?;
+            let (held, ready): (Vec<_>, Vec<_>) = ready.into_iter().partition(|r| self.is_held(&r.id));
+            held.iter().for_each(|r| self.outbox.hold(&r.id));
+            self.publish_ready(ready);
+            if held.is_empty() {
+                return Ok(());
+            }
         }
-        self.load(ready.iter().map(|r| r.id.run)).await?;
+    }
+
+    fn publish_ready(&mut self, ready: Vec<Ready>) {
         let mut pools = BTreeMap::<PoolName, Vec<OutgoingTask>>::new();
         for Ready { id, again, system } in ready {
             if system {
@@ -65,7 +77,6 @@ impl Owner {
                 inner.send(Inner::Relayed(pool, results)).ok();
             });
         }
-        Ok(())
     }
 
     fn body(&self, id: &CommandId) -> Option<stepmill_protocol::Task> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use stepmill_definition::plan::Plan;
 use stepmill_engine::Command;
 use stepmill_protocol::api::Folded;
-use stepmill_protocol::{CommandId, DeadLetter, Digest, Event, PoolName, Priority, RunId, TimerId, Timestamp};
+use stepmill_protocol::{
+    Act, CommandId, DeadLetter, Digest, Event, Hold, PoolName, Priority, RunId, Scope, TimerId, Timestamp,
+};
 
 /// Under this number a run's wish for another turn stands among its timers in the store, so that the next owner finds it. The
 /// engine numbers its own timers from 1.
@@ -31,6 +33,10 @@ pub(super) struct Work {
     pub(super) yields: BTreeMap<RunId, Option<u64>>,
     /// Settled dispatches that neither their report nor their loss settled: their messages are of no use.
     pub(super) revoked: BTreeSet<CommandId>,
+    /// What is held back (some), or not any more (none).
+    pub(super) holds: BTreeMap<Scope, Option<Hold>>,
+    /// A run goes on that was paused.
+    pub(super) unpaused: bool,
     /// Answers to whoever waits.
     pub(super) answers: Vec<(String, Folded)>,
     /// Events that are put aside.
@@ -45,6 +51,9 @@ impl Work {
         if matches!(event, Event::Resume { .. }) {
             self.yields.insert(run, None);
             self.timers.insert((run, TURN), None);
+        }
+        if let Event::Operated(operation) = event {
+            self.unpaused |= matches!(operation.act, Act::Unpause);
         }
         for command in commands {
             match command {

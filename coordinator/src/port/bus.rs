@@ -28,6 +28,8 @@ pub enum OwnerRequest {
         /// The longest wait.
         wait_ms: u64,
     },
+    /// Look again what is held back; answered when that is known.
+    Holds,
 }
 
 /// The owner's answer.
@@ -35,7 +37,7 @@ pub enum OwnerRequest {
 pub enum OwnerAnswer {
     /// To `Ask`.
     Ask(AskAnswer),
-    /// To `Watch`: something happened, or the time is up.
+    /// To `Watch`: something happened, or the time is up. To `Holds`: it is known.
     Seen,
 }
 

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use stepmill_protocol::api::RunState;
 use stepmill_protocol::{
-    CommandId, Digest, Namespace, PartitionNo, PoolName, Priority, RunId, TimerId, Timestamp, ValueId, Version,
-    WorkflowName,
+    CommandId, Digest, Hold, Namespace, PartitionNo, PoolName, Priority, RunId, Scope, TimerId, Timestamp, ValueId,
+    Version, WorkflowName,
 };
 
 /// Why the store did not do what it was asked.
@@ -144,6 +144,8 @@ pub struct Commit {
     pub timers_put: Vec<(RunId, TimerId, Timestamp)>,
     /// Timers to disarm.
     pub timers_drop: Vec<(RunId, TimerId)>,
+    /// What is held back from now on (some), or not any more (none).
+    pub holds: Vec<(Scope, Option<Hold>)>,
 }
 
 /// A definition as it is stored.
@@ -242,6 +244,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Everything the partition still has to do, read at takeover: armed timers.
     async fn timers(&self, partition: PartitionNo) -> Result<Vec<(RunId, TimerId, Timestamp)>, StoreError>;
+
+    /// What is held back, of the scopes whose records are the partition's.
+    async fn holds(&self, partition: PartitionNo) -> Result<Vec<Hold>, StoreError>;
 
     /// Runs in state `running` or `parked`, in the order of their ids, after `after`; at most `limit`. For snapshots.
     async fn live_runs(

@@ -36,7 +36,7 @@ impl OwnerHandler for Owner {
                 OwnerRequest::Ask(AskRequest::Value { value, .. }) => {
                     OwnerAnswer::Ask(AskAnswer::Value(serde_json::json!({"value": value.0})))
                 }
-                OwnerRequest::Watch { .. } => OwnerAnswer::Seen,
+                OwnerRequest::Watch { .. } | OwnerRequest::Holds => OwnerAnswer::Seen,
             }
         })
     }

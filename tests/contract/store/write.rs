@@ -2,7 +2,7 @@
 
 use stepmill_coordinator::port::store::{Cursor, Store, StoredRun, Suspicion};
 use stepmill_protocol::api::RunState;
-use stepmill_protocol::{PartitionNo, TimerId, Timestamp, ValueId};
+use stepmill_protocol::{Hold, PartitionNo, Scope, TimerId, Timestamp, ValueId};
 
 use super::support::{
     LONG_MS, Owner, P, Picture, at, command, entry, is_stale, lease, listed, load_one, new_run, picture, query, run,
@@ -171,6 +171,30 @@ pub(crate) async fn notes_are_kept_until_removed(store: &dyn Store) {
     store.note_suspicion(P, &next, None).await.unwrap();
     store.note_suspicion(P, &next, None).await.unwrap();
     assert_eq!(store.suspicion(P).await.unwrap(), None);
+}
+
+pub(crate) async fn holds_are_kept_until_released(store: &dyn Store) {
+    let hold = |pool: &str, by: &str| Hold {
+        scope: Scope::Pool { pool: pool.parse().unwrap() },
+        at: Timestamp(5),
+        by: by.into(),
+        reason: "because".into(),
+    };
+    let mut owner = Owner::new(store).await;
+    assert_eq!(store.holds(P).await.unwrap(), []);
+    let (one, two) = (hold("one", "ann"), hold("two", "bob"));
+    owner
+        .commit(|c| c.holds = vec![(one.scope.clone(), Some(one.clone())), (two.scope.clone(), Some(two.clone()))])
+        .await;
+    let mut found = store.holds(P).await.unwrap();
+    found.sort_by(|a, b| a.scope.cmp(&b.scope));
+    assert_eq!(found, [one.clone(), two.clone()]);
+    assert_eq!(store.holds(PartitionNo(P.0 + 1)).await.unwrap(), []);
+    let other = hold("two", "eve");
+    owner.commit(|c| c.holds = vec![(one.scope.clone(), None), (two.scope.clone(), Some(other.clone()))]).await;
+    assert_eq!(store.holds(P).await.unwrap(), [other]);
+    store.clear(P, &owner.lease).await.unwrap();
+    assert_eq!(store.holds(P).await.unwrap(), []);
 }
 
 pub(crate) async fn five_thousand_runs_in_one_commit(store: &dyn Store) {

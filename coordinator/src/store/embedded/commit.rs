@@ -47,6 +47,13 @@ impl Write for CommitWrite {
         for (run, timer) in &self.commit.timers_drop {
             tables.timer.remove(&key::timer(partition, *run, *timer))?;
         }
+        for (scope, hold) in &self.commit.holds {
+            let key = key::misc::hold(partition, scope);
+            match hold {
+                Some(hold) => drop(tables.misc.insert(key.as_slice(), write_record("a hold", hold)?.as_slice())?),
+                None => drop(tables.misc.remove(key.as_slice())?),
+            }
+        }
         let cursor = write_record("a cursor", &self.commit.to)?;
         tables.misc.insert(key::misc::cursor(partition).as_slice(), cursor.as_slice())?;
         Ok(())
@@ -271,6 +278,9 @@ impl Write for Clear {
             let end = key::end_of(&first);
             tables.index.retain_in::<&[u8], _>(first.as_slice()..end.as_slice(), |_, _| false)?;
         }
+        let first = key::misc::holds_of(p);
+        let end = key::end_of(&first);
+        tables.misc.retain_in::<&[u8], _>(first.as_slice()..end.as_slice(), |_, _| false)?;
         tables.misc.remove(key::misc::cursor(p).as_slice())?;
         Ok(())
     }

@@ -83,7 +83,7 @@ pub(crate) fn history_seq(key: &[u8; 24]) -> u64 {
 
 /// Keys of the table `misc`.
 pub(crate) mod misc {
-    use stepmill_protocol::{Digest, Namespace, PartitionNo, RunId, Version, WorkflowName};
+    use stepmill_protocol::{Digest, Namespace, PartitionNo, RunId, Scope, Version, WorkflowName};
 
     /// The counters of the database.
     pub(crate) const COUNTERS: &[u8] = b"n";
@@ -115,6 +115,16 @@ pub(crate) mod misc {
     /// The note on a batch.
     pub(crate) fn suspicion(partition: PartitionNo) -> [u8; 3] {
         of_partition(b's', partition)
+    }
+
+    /// What the keys of a partition's holds begin with.
+    pub(crate) fn holds_of(partition: PartitionNo) -> [u8; 3] {
+        of_partition(b'h', partition)
+    }
+
+    /// What is held back of a scope.
+    pub(crate) fn hold(partition: PartitionNo, scope: &Scope) -> Vec<u8> {
+        [&holds_of(partition)[..], scope.text().as_bytes()].concat()
     }
 
     /// What the keys of a partition's snapshots begin with.

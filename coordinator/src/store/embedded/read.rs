@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use redb::ReadTransaction;
 use stepmill_protocol::api::RunState;
-use stepmill_protocol::{PartitionNo, RunId, TimerId, Timestamp, ValueId};
+use stepmill_protocol::{Hold, PartitionNo, RunId, TimerId, Timestamp, ValueId};
 
 use super::commit::read_entry;
 use super::key::misc;
@@ -30,6 +30,16 @@ pub(crate) fn cursor(read: &ReadTransaction, partition: PartitionNo) -> Read<Opt
 
 pub(crate) fn suspicion(read: &ReadTransaction, partition: PartitionNo) -> Read<Option<Suspicion>> {
     record(read, "a note", &misc::suspicion(partition))
+}
+
+pub(crate) fn holds(read: &ReadTransaction, partition: PartitionNo) -> Read<Vec<Hold>> {
+    let first = misc::holds_of(partition);
+    let end = key::end_of(&first);
+    let mut found = Vec::new();
+    for row in table::read_misc(read)?.range::<&[u8]>(first.as_slice()..end.as_slice())? {
+        found.push(code::read("a hold", row?.1.value())?);
+    }
+    Ok(found)
 }
 
 pub(crate) fn runs(read: &ReadTransaction, partition: PartitionNo, runs: &[RunId]) -> Read<Vec<Option<StoredRun>>> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redb::ReadableTable;
-use stepmill_protocol::{Digest, Namespace, PartitionNo, RunId, TimerId, Timestamp, ValueId, Version, WorkflowName};
+use stepmill_protocol::{
+    Digest, Hold, Namespace, PartitionNo, RunId, TimerId, Timestamp, ValueId, Version, WorkflowName,
+};
 
 use super::commit::{Clear, CommitWrite, Note, Trim};
 use super::definition::{self, Define};
@@ -100,6 +102,10 @@ impl Store for EmbeddedStore {
 
     async fn timers(&self, partition: PartitionNo) -> Result<Vec<(RunId, TimerId, Timestamp)>, StoreError> {
         Ok(self.core.scan(move |r| read::timers(r, partition)).await?)
+    }
+
+    async fn holds(&self, partition: PartitionNo) -> Result<Vec<Hold>, StoreError> {
+        Ok(self.core.scan(move |r| read::holds(r, partition)).await?)
     }
 
     async fn live_runs(

@@ -77,6 +77,7 @@ pub(super) fn batch(keys: &Keys, commit: &Commit) -> Result<Batch, StoreError> {
     indexes.put(&mut batch);
     put_outbox(&mut batch, keys, commit)?;
     put_timers(&mut batch, keys, commit);
+    put_holds(&mut batch, keys, commit)?;
     Ok(batch)
 }
 
@@ -194,6 +195,25 @@ fn put_timers(batch: &mut Batch, keys: &Keys, commit: &Commit) {
     batch.put_many("HSET", key, &puts);
     let drops: Vec<[Vec<u8>; 1]> = commit.timers_drop.iter().map(|(run, timer)| [timer_field(*run, *timer)]).collect();
     batch.put_many("HDEL", key, &drops);
+}
+
+fn put_holds(batch: &mut Batch, keys: &Keys, commit: &Commit) -> Result<(), StoreError> {
+    if commit.holds.is_empty() {
+        return Ok(());
+    }
+    let key = batch.key(keys.holds(commit.partition));
+    for (scope, hold) in &commit.holds {
+        let field = scope.text();
+        match hold {
+            Some(hold) => {
+                let row = rmp_serde::to_vec_named(hold)
+                    .map_err(|e| StoreError::Refused(format!("what is held back cannot be written: {e}")))?;
+                batch.put("HSET", key, &[field.as_bytes(), &row]);
+            }
+            None => batch.put("HDEL", key, &[field.as_bytes()]),
+        }
+    }
+    Ok(())
 }
 
 /// What `commit.lua` answered.

@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Pipeline;
-use stepmill_protocol::{Digest, Namespace, PartitionNo, RunId, TimerId, Timestamp, ValueId, Version, WorkflowName};
+use stepmill_protocol::{
+    Digest, Hold, Namespace, PartitionNo, RunId, TimerId, Timestamp, ValueId, Version, WorkflowName,
+};
 
 pub use self::settings::{Profile, ServerSettings, profile_mismatches, profile_unknowns};
 
@@ -246,6 +248,16 @@ impl Store for RedisStore {
 
     async fn timers(&self, partition: PartitionNo) -> Result<Vec<(RunId, TimerId, Timestamp)>, StoreError> {
         self.read_timers(partition).await
+    }
+
+    async fn holds(&self, partition: PartitionNo) -> Result<Vec<Hold>, StoreError> {
+        let mut cmd = redis::cmd("HVALS");
+        cmd.arg(self.keys.holds(partition));
+        let rows: Vec<Vec<u8>> = self.fast.command(&cmd).await?;
+        let read = |row: &Vec<u8>| {
+            rmp_serde::from_slice(row).map_err(|e| StoreError::Corrupt(format!("what is held back: {e}")))
+        };
+        rows.iter().map(read).collect()
     }
 
     async fn live_runs(

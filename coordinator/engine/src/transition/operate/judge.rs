@@ -36,7 +36,10 @@ pub(super) fn judge(plan: &Plan, run: &Run, operation: &Operation) -> Result<Pla
     }
     if operation.by.len() > limit::ACTOR_BYTES_MAX || operation.reason.len() > limit::REASON_BYTES_MAX {
         let (by, reason) = (limit::ACTOR_BYTES_MAX, limit::REASON_BYTES_MAX);
-        return refuse(400, format!("`by` has at most {by} bytes (ACTOR_BYTES_MAX), `reason` {reason} (REASON_BYTES_MAX)"));
+        return refuse(
+            400,
+            format!("`by` has at most {by} bytes (ACTOR_BYTES_MAX), `reason` {reason} (REASON_BYTES_MAX)"),
+        );
     }
     match &operation.act {
         Act::Terminate => match &run.phase {
@@ -66,6 +69,7 @@ pub(super) fn judge(plan: &Plan, run: &Run, operation: &Operation) -> Result<Pla
             fits(output, "output")?;
             find(plan, run, step)
         }
+        Act::Hold { .. } | Act::Release { .. } => refuse(400, "what is held back is no matter of a single run"),
     }
 }
 
@@ -153,7 +157,9 @@ fn among(plan: &Plan, live: &Live, target: &Target) -> Result<FrameId, Folded> {
         ([only], None) => Ok(*only),
         (several, Some(token)) => match several.iter().find(|id| id.0 == token) {
             Some(id) => Ok(*id),
-            None => refuse(404, format!("no token with the number {token} is at {path}; there are: {}", numbers(several))),
+            None => {
+                refuse(404, format!("no token with the number {token} is at {path}; there are: {}", numbers(several)))
+            }
         },
         (several, None) => {
             let count = several.len();
@@ -200,6 +206,8 @@ fn may_rerun(run: &Run, place: &Place, with_input: bool) -> Result<(), Folded> {
     };
     match live.and_then(|live| live.frames.get(id)).map(|frame| &frame.state) {
         Some(State::Call(_)) => Ok(()),
-        Some(_) | None => refuse(409, "a block cannot be done again by itself; set its result, skip it, or fork the run from it"),
+        Some(_) | None => {
+            refuse(409, "a block cannot be done again by itself; set its result, skip it, or fork the run from it")
+        }
     }
 }

@@ -41,6 +41,7 @@ pub(crate) fn fold<'p>(
         Act::Rerun { input, .. } => rerun::carry_out(&mut walk, &place, input.as_ref()),
         Act::Skip { output, .. } => result::skip(&mut walk, &place, output),
         Act::Set { output, .. } => result::set(&mut walk, &place, output),
+        Act::Hold { .. } | Act::Release { .. } => {}
     }
     // What it refers to may not be needed any more.
     drop(place);

@@ -12,8 +12,7 @@ use crate::walk::Walk;
 
 /// A run that is on its way.
 pub(super) fn pause(walk: &mut Walk<'_>, operation: &Operation) {
-    walk.live.paused =
-        Some(Paused { since: walk.at, by: operation.by.clone(), reason: operation.reason.clone() });
+    walk.live.paused = Some(Paused { since: walk.at, by: operation.by.clone(), reason: operation.reason.clone() });
     let held = walk.live.timers.iter().filter(|(_, timer)| walk.live.holds(timer));
     walk.commands.extend(held.map(|(timer, _)| Command::Disarm { timer: *timer }));
 }

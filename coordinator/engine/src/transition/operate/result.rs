@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use stepmill_protocol::Value;
 
-use super::judge::Place;
 use super::super::report::give;
+use super::judge::Place;
 use crate::frame::{FrameId, State};
 use crate::scope::Site;
 use crate::values::Held;

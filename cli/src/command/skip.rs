@@ -1,0 +1,45 @@
+//! `skip`: goes on behind a step.
+
+use stepmill_protocol::api::OutputRequest;
+use stepmill_protocol::{RunId, StepPath};
+
+use super::Context;
+use super::cancel::show;
+use super::submit::read_value;
+use crate::args::{Reach, Reason};
+use crate::connect;
+use crate::error::CliError;
+
+const EXAMPLES: &str = "\
+Examples:
+  stepmill skip 0198f2c4-7a11-7cc0-8a77-0123456789ab /do/2/notify
+  stepmill skip 0198f2c4-7a11-7cc0-8a77-0123456789ab /do/2/notify --output '{\"notified\":false}'
+
+The step waits, or has failed and ended the run. What is given flows on as it is: `output` and `export` of the step are left out.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct SkipArgs {
+    /// The run's id
+    run: RunId,
+    /// The step's path, as `get` and errors show it
+    step: String,
+    /// What flows on: JSON, `@FILE`, or `-` for stdin
+    #[arg(long, value_name = "JSON|@FILE|-", default_value = "null", hide_default_value = true)]
+    output: String,
+    /// Which of several tokens at the step, by the number that the refusal names
+    #[arg(long, value_name = "N")]
+    token: Option<u64>,
+    #[command(flatten)]
+    reason: Reason,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+pub(crate) async fn run(context: &Context, args: SkipArgs) -> Result<(), CliError> {
+    let output = read_value("--output", &args.output)?;
+    let step = StepPath(args.step.into());
+    let request = OutputRequest { run: args.run, step, token: args.token, output, why: args.reason.why() };
+    let answer = connect::client(context.settings()).await?.skip(&request).await?;
+    show(context.out, &answer, "goes on")
+}
