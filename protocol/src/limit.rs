@@ -42,6 +42,8 @@ pub const LISTEN_QUEUED_MAX: usize = 1_000;
 pub const LISTEN_REMEMBERED_MAX: usize = 256;
 /// Filters of one `listen` or one `schedule.on`.
 pub const EVENT_FILTERS_MAX: usize = 100;
+/// How far the clocks of the log and of the events may differ: a `listen` takes events that were stored so long before it began.
+pub const EVENT_SKEW_MAX: Millis = Millis(250);
 /// Events held against the listening runs of a partition at a time.
 pub const EVENT_BATCH_MAX: usize = 256;
 /// Bytes of them.

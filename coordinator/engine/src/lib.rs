@@ -14,6 +14,7 @@
 //! | `transition/` | one kind of event per file |
 //! | `walk/` | one kind of node per file: entering, leaving, failing |
 //! | `frame`, `run`, `values` | the state |
+//! | `rules` | what differs between versions of the rules |
 //! | `errand` | what outlives the step that wanted it, and the run |
 //! | `event/` | which events fit, and which runs may wait for one |
 //! | `retry`, `visit`, `secret`, `scope`, `mention` | one rule each |
@@ -37,6 +38,7 @@ mod mention;
 mod observe;
 mod query;
 mod retry;
+mod rules;
 mod run;
 mod scope;
 mod secret;
@@ -51,8 +53,6 @@ pub use codec::CorruptRun;
 pub use command::Command;
 pub use event::{Candidates, Listeners};
 pub use observe::{Observer, Passed, observe};
+pub use rules::ENGINE_VERSION;
 pub use run::Run;
 pub use values::ValueChanges;
-
-/// The version of the engine's rules. Each run records the one it was started under, and a fold uses that version's rules.
-pub const ENGINE_VERSION: u32 = 1;

@@ -50,6 +50,8 @@ pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRu
         secret: Uuid::new_v4().into_bytes().iter().chain(Uuid::new_v4().as_bytes()).copied().collect(),
         key,
         parent,
+        engine: stepmill_engine::ENGINE_VERSION,
+        cancelled: None,
     });
     match append_and_wait(shared, run, event).await? {
         Folded::Applied => Ok(SubmitResponse { run, created: true }),

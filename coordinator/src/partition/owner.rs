@@ -33,8 +33,8 @@ pub(super) enum Inner {
     Tail(Vec<PendingAsk>, Result<u64, QueueError>),
     /// Dispatches whose message is gone, and what the log held after that was seen.
     Gone(Vec<CommandId>, u64),
-    /// Records of events are in the log, or there is more to learn about who listens.
-    Events,
+    /// Records of events are in the log, the last of them there.
+    EventsAppended(u64),
     /// The sweep is over.
     Swept,
 }
@@ -131,9 +131,9 @@ impl Owner {
                     self.catch_up().await?;
                 }
                 events = self.listens.next(), if self.quiet_until.is_none() => {
-                    self.hear_events(events).await?;
-                    self.tend_events().await?;
+                    self.hear_events(events);
                 }
+                () = std::future::ready(()), if self.listens.can_go_on() => self.match_events().await?,
                 Some(request) = requests.recv() => self.receive(request, requests).await?,
                 Some(inner) = self.inbox.recv() => self.hear(inner).await?,
                 () = sleep_for(timer) => self.fire_timers(),
@@ -164,7 +164,7 @@ impl Owner {
                 self.gone.push((tail, ids));
                 self.report_gone();
             }
-            Inner::Events => self.events_went_on().await?,
+            Inner::EventsAppended(last) => self.events_appended(last),
             Inner::Swept => self.sweeping = false,
         }
         Ok(())

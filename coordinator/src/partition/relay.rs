@@ -26,7 +26,7 @@ impl Owner {
         self.report_gone();
         self.give_turns();
         self.copy_long_runs()?;
-        self.tend_events().await?;
+        self.tend_events();
         self.publish().await
     }
 

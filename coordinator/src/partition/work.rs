@@ -16,6 +16,9 @@ pub(super) const TURN: TimerId = TimerId(0);
 /// with.
 pub(super) const LISTENING: TimerId = TimerId(u64::MAX);
 
+/// Beside it, under the nil run: the sequence of the last event that is done with; 0 where only the time is known.
+pub(super) const LISTENING_SEQ: TimerId = TimerId(u64::MAX - 1);
+
 /// The changes of one batch. For each dispatch and timer the last word counts.
 #[derive(Default)]
 pub(super) struct Work {

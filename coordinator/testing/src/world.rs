@@ -202,6 +202,8 @@ impl<'c> World<'c> {
             secret: SECRET.to_vec(),
             key: None,
             parent: None,
+            engine: stepmill_engine::ENGINE_VERSION,
+            cancelled: None,
         };
         match self.fold(&Event::Submitted(submitted)) {
             Folded::Refused(problem) => self.refused = Some(problem),

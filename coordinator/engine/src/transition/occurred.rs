@@ -5,7 +5,7 @@ use stepmill_protocol::api::Folded;
 
 use crate::advance::ignored;
 use crate::frame::FrameId;
-use crate::walk::{Fit, Walk};
+use crate::walk::{Fit, Walk, farther};
 
 /// An event for a run that is on its way.
 pub(crate) fn fold(walk: &mut Walk<'_>, event: &Occurrence) -> Folded {
@@ -21,7 +21,9 @@ pub(crate) fn fold(walk: &mut Walk<'_>, event: &Occurrence) -> Folded {
     if takers.is_empty() {
         return ignored(if seen { "the event was received before" } else { "nothing in the run waits for this event" });
     }
-    walk.event = Some((event.stored_at, event.seq));
+    let place = (event.stored_at, event.seq);
+    walk.event = Some(place);
+    walk.live.heard = farther(walk.live.heard, place);
     for (id, filter) in takers {
         walk.take_event(id, filter, event);
     }

@@ -11,7 +11,7 @@ mod listen;
 mod repeat;
 mod undo;
 
-pub(crate) use listen::Fit;
+pub(crate) use listen::{Fit, farther};
 
 use std::collections::BTreeSet;
 
@@ -50,6 +50,8 @@ pub(crate) struct Walk<'p> {
     pub(crate) observer: Option<&'p Observer>,
     /// The event that this fold is of.
     pub(crate) event: Option<EventPlace>,
+    /// It is only asked whether the run may take an event, before all that comes first is folded: what that can change counts as fitting.
+    pub(crate) loosely: bool,
     /// Set once the run ends in this fold.
     pub(crate) end: Option<End>,
     /// Set once the run is put aside in this fold, for a person to look at.
@@ -80,6 +82,7 @@ impl<'p> Walk<'p> {
             asked_now,
             timers_before,
             event: None,
+            loosely: false,
             observer: None,
             end: None,
             aside: None,
