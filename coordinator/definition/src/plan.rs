@@ -278,10 +278,19 @@ pub struct Catch {
     pub except_when: Option<Expression>,
     /// Try the body again before `body` below is considered.
     pub retry: Option<Retry>,
-    /// Runs when the error was caught and no retry is left (kind [`NodeKind::Do`]). None: the task's output is its input.
+    /// Runs when the error was caught and no retry is left (kind [`NodeKind::Do`]). None: the task's output is its input, unless
+    /// [`Catch::only_retries`].
     pub body: Option<NodeId>,
     /// `catch.then`: where the token goes after the error was caught (and `body` has ended); the task's `then` where nothing is said.
     pub then: Option<Next>,
+}
+
+impl Catch {
+    /// Whether there is nothing but a retry policy: an error goes on upward when no retry is left.
+    #[must_use]
+    pub const fn only_retries(&self) -> bool {
+        self.retry.is_some() && self.body.is_none() && self.then.is_none()
+    }
 }
 
 /// A retry policy as the definition has it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use stepmill_definition::plan::{Node, NodeId, NodeKind, Plan, Template};
+use stepmill_definition::plan::{Node, NodeId, NodeKind, Plan};
 
 use crate::names::Names;
 use crate::outcome::Outcome;
@@ -126,11 +126,7 @@ fn branches(node: &Node) -> Vec<(Key, String)> {
         }
     }
     if let NodeKind::For { items, while_, .. } = &node.kind {
-        let count = match items {
-            Template::Const(value) => value.as_array().map(Vec::len),
-            Template::Array(items) => Some(items.len()),
-            Template::Expr(_) | Template::Object(_) => None,
-        };
+        let count = stepmill_definition::check::items(items);
         if count != Some(0) {
             found.push((Key::Items(id, true), "there are items".into()));
         }
@@ -145,7 +141,9 @@ fn branches(node: &Node) -> Vec<(Key, String)> {
         if catch.retry.as_ref().is_some_and(|retry| retry.attempts_max != Some(1)) {
             found.push((Key::Retried(id), "tried again".into()));
         }
-        found.push((Key::Caught(id), "an error is caught".into()));
+        if !catch.only_retries() {
+            found.push((Key::Caught(id), "an error is caught".into()));
+        }
     }
     found
 }

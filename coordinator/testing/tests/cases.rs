@@ -279,14 +279,15 @@ do:
       do: [{one: {set: '${ . }'}}]
   - safe:
       try: [{work: {call: work}}]
-      catch: {retry: {delay: PT1S, limit: {attempt: {count: 2}}}}
+      catch: {retry: {delay: PT1S, limit: {attempt: {count: 2}}}, then: continue}
+  - only: {try: [{more: {set: {}}}], catch: {retry: {delay: PT1S, limit: {attempt: {count: 1}}}}}
 ";
     let definition = definition(branches);
     let mut coverage = definition.coverage();
     let missed = |coverage: &stepmill_testing::Coverage| -> Vec<String> {
         coverage.missed().map(|spot| format!("{} {}", spot.path, spot.branch)).collect()
     };
-    assert_eq!(coverage.count(SpotKind::Node), (0, 6));
+    assert_eq!(coverage.count(SpotKind::Node), (0, 8));
     assert_eq!(coverage.count(SpotKind::Branch), (0, 10));
     let run = |input: Value, answers: &[Answer]| {
         let mut case = Case::new("it").input(input);

@@ -22,7 +22,7 @@ pub(crate) fn constant(template: &Template) -> Option<Value> {
 }
 
 /// The number of items of a `for`, where it is known.
-pub(crate) fn items(template: &Template) -> Option<u64> {
+pub fn items(template: &Template) -> Option<u64> {
     match template {
         Template::Array(items) => u64::try_from(items.len()).ok(),
         Template::Const(_) | Template::Expr(_) | Template::Object(_) => match constant(template)? {
@@ -116,7 +116,8 @@ impl<'p> Flow<'p> {
             }
             NodeKind::Scope { body, .. } => self.passes(*body),
             NodeKind::Try { body, catch } => {
-                self.passes(*body) || catch.then.is_some() || catch.body.is_none_or(|b| self.passes(b))
+                let caught = !catch.only_retries() && catch.body.is_none_or(|b| self.passes(b));
+                self.passes(*body) || catch.then.is_some() || caught
             }
             NodeKind::Raise { .. } => false,
             NodeKind::Listen(listen) => listen.ends(),
@@ -200,7 +201,7 @@ impl<'p> Flow<'p> {
                 if self.passes(*body) {
                     ways.push(node.then);
                 }
-                if catch.body.is_none_or(|b| self.passes(b)) {
+                if !catch.only_retries() && catch.body.is_none_or(|b| self.passes(b)) {
                     ways.push(catch.then.unwrap_or(node.then));
                 }
             }

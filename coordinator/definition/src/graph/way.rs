@@ -54,7 +54,7 @@ fn of(node: &Node, flow: &Flow<'_>) -> Vec<(Next, Option<String>)> {
         }
         NodeKind::Try { body, catch } => {
             let passes = flow.passes(*body).then_some((node.then, None));
-            let caught = catch.body.is_none_or(|body| flow.passes(body)).then_some(());
+            let caught = (!catch.only_retries() && catch.body.is_none_or(|body| flow.passes(body))).then_some(());
             let caught = caught.map(|()| (catch.then.unwrap_or(node.then), Some("caught".into())));
             passes.into_iter().chain(caught).collect()
         }
