@@ -14,6 +14,7 @@ use stepmill_protocol::{Client, Namespace, Problem, RunId};
 use stepmill_tests::server::{NatsServer, RedisServer};
 
 mod child;
+mod event;
 mod schedule;
 
 /// Longer than anything takes on a slow machine.
@@ -137,7 +138,9 @@ async fn all<F: AsyncFn() -> System>(make: F) {
             a_timeout_ends_it one_that_nobody_waits_for_goes_on many_at_once_are_gathered
             a_coordinator_that_is_replaced_goes_on one_that_starts_itself_comes_to_an_end;
         schedule: runs_start_again_and_again a_newer_version_replaces_it one_start_catches_up one_run_after_the_other
-            a_name_of_the_systems_own_is_refused;
+            a_name_of_the_systems_own_is_refused a_newer_version_ends_no_run
+            one_that_another_product_version_wrote_goes_on;
+        event: what_is_emitted_is_heard each_event_starts_a_run each_set_of_events_starts_a_run;
     }
 }
 

@@ -116,6 +116,7 @@ fn act(world: &mut World, action: &SystemAction) -> String {
             let first = start.as_ref().map(|s| format!(" after {}", self::start(s))).unwrap_or_default();
             format!("cancel {}{first}", short(*run))
         }
+        SystemAction::Emit { event, .. } => format!("emit {}", json(event.value())),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stepmill_definition::plan::NodeId;
+use stepmill_definition::plan::{Next, NodeId};
 use stepmill_protocol::{CommandId, Pass, PoolName, Priority, RunId, TimerId, Timestamp, Visit};
 
 use crate::bin::Bin;
@@ -43,6 +43,10 @@ pub(crate) struct Frame {
     /// The task's timeout.
     pub(crate) timeout: Option<TimerId>,
     pub(crate) state: State,
+    /// Where the token goes after the list around an extended task, once the task has said so. Last: it is left out of the stored
+    /// form where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) then: Option<Next>,
 }
 
 /// What a task is doing.

@@ -27,6 +27,7 @@ mod bin;
 mod check;
 mod codec;
 mod command;
+mod emit;
 mod errand;
 mod event;
 mod fault;

@@ -23,6 +23,7 @@ use crate::port::queue::QueueError;
 use crate::port::store::StoreError;
 use crate::shared::Shared;
 
+pub(crate) use event::take_in;
 pub(crate) use submit::{NewRun, start_run};
 
 /// How long a caller waits for the owner's answer. A takeover takes at most three seconds.

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::owner::Owner;
 use super::settle::append_all;
-use crate::api::{NewRun, append_and_wait, start_run};
+use crate::api::{NewRun, append_and_wait, start_run, take_in};
 use crate::shared::Shared;
 
 /// Waits between tries of one action.
@@ -74,6 +74,10 @@ async fn attempt(shared: &Shared, action: &SystemAction) -> Result<Acted, Proble
             }
             let answer = append_and_wait(shared, *run, Event::Cancel { reason: reason.clone() }).await?;
             heard(*run, "cancel", &answer);
+            Ok(done())
+        }
+        SystemAction::Emit { namespace, event } => {
+            take_in(shared, namespace, event.as_ref().clone()).await?;
             Ok(done())
         }
     }

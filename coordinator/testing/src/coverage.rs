@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use stepmill_definition::plan::{Node, NodeId, NodeKind, Plan};
+use stepmill_definition::plan::{Node, NodeId, NodeKind, Part, Plan};
 
 use crate::names::Names;
 use crate::outcome::Outcome;
@@ -64,7 +64,7 @@ impl Coverage {
                 spots.push(Spot { kind, path: node.path.0.as_ref().into(), branch, hits: 0 });
             };
             add(Key::Node(node.id), SpotKind::Node, String::new());
-            for (key, branch) in branches(node) {
+            for (key, branch) in branches(plan, node) {
                 add(key, SpotKind::Branch, branch);
             }
         }
@@ -112,12 +112,15 @@ fn order(path: &str) -> Vec<(usize, String)> {
     path.split('/').map(|segment| (segment.parse().unwrap_or(usize::MAX), segment.to_owned())).collect()
 }
 
-fn branches(node: &Node) -> Vec<(Key, String)> {
+fn branches(plan: &Plan, node: &Node) -> Vec<(Key, String)> {
     let id = node.id;
     let mut found = Vec::new();
-    if node.condition.is_some() {
+    // The list around an extended task has its `if`.
+    let around = node.parent.filter(|_| node.part == Part::Extended).and_then(|parent| plan.get(parent));
+    let asked = around.unwrap_or(node);
+    if asked.condition.is_some() {
         found.push((Key::If(id, true), "`if` holds".into()));
-        found.push((Key::If(id, false), "`if` does not hold".into()));
+        found.push((Key::If(asked.id, false), "`if` does not hold".into()));
     }
     if let NodeKind::Switch { cases } = &node.kind {
         found.extend(cases.iter().enumerate().map(|(n, case)| (Key::Case(id, Some(n)), format!("case {}", case.name))));

@@ -156,6 +156,11 @@ fn expectation(name: &str) -> Option<(Value, Expected)> {
         "try-catch-then-directive" => (Value::Null, Output("/status", json!("failed"))),
         "wait-duration-inline" | "wait-duration-iso8601" => (json!({ "a": 1 }), Output("/a", json!(1))),
         "schedule-cron" => (json!({ "a": 1 }), Output("/received", Value::Null)),
+        "schedule-event-driven" => {
+            (json!([{ "data": { "patient": { "id": "p-1" } } }]), Output("/received/patientId", json!("p-1")))
+        }
+        "set" => (json!([{ "n": 1 }]), Output("/startEvent/n", json!(1))),
+        "set-expression" => (json!([{ "n": 1 }]), Output("/n", json!(1))),
         _ => return None,
     })
 }

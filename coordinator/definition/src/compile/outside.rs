@@ -96,6 +96,7 @@ impl<'a, 't> Compiler<'a, 't> {
             pool: hints.pool.or_else(|| PoolName::new("default").ok())?,
             priority: hints.priority,
             broker_retry: None,
+            emits: false,
             system: None,
         })))
     }
@@ -133,7 +134,7 @@ impl<'a, 't> Compiler<'a, 't> {
         }
     }
 
-    fn endpoint(&mut self, endpoint: &'a Endpoint<'t>) -> Option<Template> {
+    pub(super) fn endpoint(&mut self, endpoint: &'a Endpoint<'t>) -> Option<Template> {
         let uri = self.uri(&endpoint.uri);
         let authentication = endpoint.authentication.as_ref().map(|a| self.policy(a));
         match all(authentication)? {
@@ -193,7 +194,7 @@ impl<'a, 't> Compiler<'a, 't> {
     }
 
     /// A URI: an expression, or a template whose `{names}` are fields of the task's input.
-    fn uri(&mut self, text: &Text) -> Option<Template> {
+    pub(super) fn uri(&mut self, text: &Text) -> Option<Template> {
         if expression_inside(&text.text).is_some() {
             return self.bare(text).map(Template::Expr);
         }

@@ -87,6 +87,7 @@ impl Walk<'_> {
                 .then(|| input.clone()),
             chain,
             timeout,
+            then: None,
             state,
         };
         if let State::Listen(_) = &frame.state {
@@ -214,7 +215,7 @@ impl Walk<'_> {
     /// A step is left though the run that it has started, or may have, goes on: that run is to end.
     fn recall(&mut self, node: NodeId, call: &Call) {
         let Some(NodeKind::Call(step)) = self.plan.get(node).map(|n| &n.kind) else { return };
-        let Some(SystemStep::Workflow { wait: true, .. }) = &step.system else { return };
+        let Some(SystemStep::Workflow { wait: true, detached: false, .. }) = &step.system else { return };
         if let Some(child) = child(self.plan, node, &call.id(self.head.id)) {
             self.send(Errand::cancel(call, self.head.id, node, child));
         }
