@@ -61,6 +61,7 @@ pub(crate) async fn embedded(
         tasks: embedded.tasks(),
         jobs: None,
         events: embedded.events(),
+        life: embedded.life(),
         archive: embedded.archive(),
         bus: embedded.bus(),
     };

@@ -37,6 +37,7 @@ impl System {
             jobs: None,
             archive: embedded.archive(),
             events: embedded.events(),
+            life: embedded.life(),
             bus: embedded.bus(),
         };
         let client = Client::new(embedded.api_caller(), Namespace::new("default").unwrap());

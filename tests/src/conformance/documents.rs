@@ -85,14 +85,14 @@ async fn run_one(adapter: Adapter, name: &str, text: &str) -> Result<(), String>
     };
     match (attempt(adapter, text, input, RUN_WITHIN).await?, expected) {
         (Attempt::Refused(problem), _) => Err(format!("it was refused: {problem}")),
-        (Attempt::Ran(view), Expected::Output(pointer, value)) => {
+        (Attempt::Ran(view, _), Expected::Output(pointer, value)) => {
             let output = view.output.as_ref().and_then(|o| o.pointer(pointer));
             if view.state == RunState::Completed && output == Some(&value) {
                 return Ok(());
             }
             Err(format!("{}, {:?} {:?} {:?}", view.state.as_str(), view.output, view.error, view.live))
         }
-        (Attempt::Ran(view), Expected::Error(kind)) => match &view.error {
+        (Attempt::Ran(view, _), Expected::Error(kind)) => match &view.error {
             Some(error) if view.state == RunState::Faulted && error.kind == kind => Ok(()),
             Some(_) | None => Err(format!("{}, {:?} {:?}", view.state.as_str(), view.output, view.error)),
         },

@@ -191,7 +191,7 @@ fn runs_before_or_after(world: &mut World, context: Context) -> LocalBoxFuture<'
 impl World {
     fn view(&self) -> &RunView {
         match &self.attempt {
-            Some(Attempt::Ran(view)) => view,
+            Some(Attempt::Ran(view, _)) => view,
             Some(Attempt::Refused(problem)) => panic!("it was refused: {problem}"),
             None => panic!("the workflow was not executed"),
         }
@@ -210,8 +210,12 @@ impl World {
     }
 
     /// The names of the tasks that ran, in order.
-    fn order(&self) -> Vec<String> {
-        panic!("the order of tasks cannot be seen from outside: run {} shows no life-cycle events", self.view().run)
+    fn order(&self) -> &[String] {
+        match &self.attempt {
+            Some(Attempt::Ran(_, order)) => order,
+            Some(Attempt::Refused(problem)) => panic!("it was refused: {problem}"),
+            None => panic!("the workflow was not executed"),
+        }
     }
 }
 
