@@ -1,12 +1,13 @@
 //! One definition run once, on a system of its own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use stepmill_protocol::api::{RunView, SubmitRequest};
 use stepmill_protocol::{Client, Millis, Namespace, Problem, RunId};
 
 use super::adapter::Adapter;
+use super::scene::Scene;
 
 /// How it went.
 pub(super) enum Attempt {
@@ -22,15 +23,24 @@ pub(super) async fn attempt(
     definition: &str,
     input: Value,
     within: Duration,
+    scene: &Scene,
 ) -> Result<Attempt, String> {
     let system = adapter.start().await?;
     let namespace = namespace_of(definition)?;
     let client = system.client(namespace);
     let ended: Result<_, Problem> = async {
+        for companion in &scene.companions {
+            client.define(companion).await?;
+        }
         let defined = client.define(definition).await?;
         let request = SubmitRequest { workflow: defined.workflow, version: None, input, key: None };
         let run = client.submit(&request).await?.run;
-        let view = client.result_within(run, Millis::from(within)).await?;
+        let until = Instant::now() + within;
+        scene.play(&client, run, until).await?;
+        let view = match scene.forever {
+            true => client.get(run).await?,
+            false => client.result_within(run, Millis::from(until.saturating_duration_since(Instant::now()))).await?,
+        };
         Ok((view, order(&client, run).await?))
     }
     .await;

@@ -17,6 +17,7 @@ use stepmill_protocol::api::{RunState, RunView};
 
 use super::adapter::Adapter;
 use super::attempt::{Attempt, attempt};
+use super::scene::Scene;
 
 /// A scenario of the kit takes milliseconds; one that takes longer than this is stuck.
 const SCENARIO_WITHIN: Duration = Duration::from_secs(20);
@@ -115,7 +116,7 @@ fn input(world: &mut World, context: Context) -> LocalBoxFuture<'_, ()> {
 fn executed(world: &mut World, _: Context) -> LocalBoxFuture<'_, ()> {
     Box::pin(async move {
         let adapter = world.adapter.unwrap_or(Adapter::Embedded);
-        match attempt(adapter, &world.definition, world.input.take(), SCENARIO_WITHIN).await {
+        match attempt(adapter, &world.definition, world.input.take(), SCENARIO_WITHIN, &Scene::default()).await {
             Ok(done) => world.attempt = Some(done),
             Err(error) => panic!("the system broke down: {error}"),
         }
