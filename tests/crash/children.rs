@@ -28,7 +28,7 @@ fn parent(name: &str, child: &str, rest: &str) -> String {
 do:
   - start:
       run:
-        workflow: {{ namespace: default, name: {child}, version: '1.0.0', input: '${{ {{ n: .n }} }}' }}
+        workflow: {{ namespace: default, name: {child}, version: '1.0.0', input: {{ n: '${{ .n }}' }} }}
 {rest}"
     )
 }

@@ -14,7 +14,7 @@ Examples:
   stepmill watch 0198f2c4-7a11-7cc0-8a77-0123456789ab
   stepmill watch 0198f2c4-7a11-7cc0-8a77-0123456789ab --json
   stepmill watch 0198f2c4-7a11-7cc0-8a77-0123456789ab --events
-  stepmill watch 0198f2c4-7a11-7cc0-8a77-0123456789ab --events --json | jq -r 'select(.type | endswith(\"faulted.v1\")) | .data.task'
+  stepmill watch 0198f2c4-7a11-7cc0-8a77-0123456789ab --events --json | jq -r .type
 
 With --json: one line per event, and the run at its end. With --events --json: one CloudEvent per line and nothing else.
 The exit code is 0 when the run completes and 1 when it ends in any other way.";
