@@ -32,6 +32,10 @@ pub const NODES_PER_FOLD_MAX: u32 = 1_000;
 pub const SIGNALS_BUFFERED_MAX: usize = 1_000;
 /// Runs that may stand above one another, each started by a step of the one above it.
 pub const RUN_DEPTH_MAX: u32 = 32;
+/// Records of a run that are folded again to tell its life-cycle events.
+pub const LIFE_RECORDS_MAX: usize = 100_000;
+/// Bytes of a run's output that its life-cycle event carries; a larger one is to be asked for.
+pub const LIFE_OUTPUT_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a CloudEvent's `type`; it is part of the subject.
 pub const EVENT_TYPE_BYTES_MAX: usize = 255;
 /// Events that one `listen` keeps for its output; one that never ends keeps none.

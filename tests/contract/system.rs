@@ -15,6 +15,7 @@ use stepmill_tests::server::{NatsServer, RedisServer};
 
 mod child;
 mod event;
+mod life;
 mod schedule;
 
 /// Longer than anything takes on a slow machine.
@@ -38,6 +39,7 @@ impl System {
             jobs: None,
             archive: embedded.archive(),
             events: embedded.events(),
+            life: embedded.life(),
             bus: embedded.bus(),
         };
         let client = Client::new(embedded.api_caller(), Namespace::new("default").unwrap());
@@ -137,6 +139,7 @@ async fn all<F: AsyncFn() -> System>(make: F) {
         child: its_output_flows_on its_failure_can_be_caught an_unknown_workflow_is_said a_cancel_goes_down_the_tree
             a_timeout_ends_it one_that_nobody_waits_for_goes_on many_at_once_are_gathered
             a_coordinator_that_is_replaced_goes_on one_that_starts_itself_comes_to_an_end;
+        life: what_is_heard_can_be_asked_for_later what_was_not_told_is_told_by_the_next_owner;
         schedule: runs_start_again_and_again a_newer_version_replaces_it one_start_catches_up one_run_after_the_other
             a_name_of_the_systems_own_is_refused a_newer_version_ends_no_run
             one_that_another_product_version_wrote_goes_on;

@@ -85,6 +85,10 @@ pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
             world.value(id, token, ValueId(args.number(1)))
         }
         "show" => world.show(),
+        "tell" => {
+            world.telling = true;
+            "from now on".into()
+        }
         _ => panic!("{place}: no command is called `{verb}`"),
     }
 }

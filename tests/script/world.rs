@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stepmill_definition::plan::Plan;
-use stepmill_engine::{Listeners, Run, advance};
+use stepmill_engine::{Listeners, Run, advance_telling};
 use stepmill_protocol::{
     AttemptNo, CommandId, Event, MayRun, Occurrence, Parent, PartitionNo, RunId, Submitted, TaskToken, Timestamp,
     ValueId, Visit,
@@ -31,6 +31,8 @@ pub(crate) struct World {
     /// Runs that steps have started.
     children: BTreeMap<CommandId, RunId>,
     events: u64,
+    /// Life-cycle events are shown.
+    pub(crate) telling: bool,
 }
 
 impl World {
@@ -79,13 +81,17 @@ impl World {
     fn fold(&mut self, event: Event) -> String {
         let plan = self.plan.clone().expect("`define` comes first");
         let before = self.run.as_ref().map(|run| run.encode().unwrap());
-        let outcome = advance(&plan, RUN, self.run.take(), self.at, &event);
+        let (outcome, told) = advance_telling(&plan, RUN, self.run.take(), self.at, &event);
         let applied = matches!(outcome.answer, stepmill_protocol::api::Folded::Applied);
         if !applied {
             assert_eq!(outcome.run.as_ref().map(|run| run.encode().unwrap()), before, "an event that was not applied");
             assert_eq!(outcome.commands, [], "an event that was not applied");
         }
-        let text = show::outcome(self, &plan, &outcome);
+        let mut text = show::outcome(self, &plan, &outcome);
+        assert!(applied || told.is_none(), "an event that was not applied");
+        if self.telling {
+            text += &show::happened(told.as_ref());
+        }
         self.run = outcome.run;
         text
     }

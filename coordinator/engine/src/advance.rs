@@ -89,12 +89,12 @@ pub(crate) fn fold<'p>(
         }
         Phase::Parked(live, problem) => match event {
             Event::Cancel { reason } => {
-                let mut walk = Walk::new(plan, at, head, tally, values, errands, live);
+                let mut walk = Walk::new(plan, at, head, tally, values, errands, live).observed(observer);
                 let answer = cancel::put_aside(&mut walk, reason);
                 walk.go(answer)
             }
             Event::Signal { name, .. } if name == UNDO_AGAIN && live.ending.is_some() => {
-                let mut walk = Walk::new(plan, at, head, tally, values, errands, live);
+                let mut walk = Walk::new(plan, at, head, tally, values, errands, live).observed(observer);
                 walk.undo_last();
                 walk.go(Folded::Applied)
             }

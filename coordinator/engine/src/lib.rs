@@ -21,6 +21,7 @@
 //! | `codec`, `check` | the stored form, and what must be true of it |
 //! | `query`, `view` | what others may ask |
 //! | `observe` | what a fold passed, for tests of definitions |
+//! | `life/` | the standard's life-cycle events |
 
 mod advance;
 mod bin;
@@ -35,6 +36,7 @@ mod fingerprint;
 mod frame;
 mod gathered;
 mod instant;
+mod life;
 mod mention;
 mod observe;
 mod query;
@@ -53,6 +55,7 @@ pub use advance::{Outcome, advance};
 pub use codec::CorruptRun;
 pub use command::Command;
 pub use event::{Candidates, Listeners};
+pub use life::{Happening, LifeEvent, Told, advance_telling};
 pub use observe::{Observer, Passed, observe};
 pub use rules::ENGINE_VERSION;
 pub use run::Run;

@@ -4,6 +4,7 @@
 mod change;
 mod define;
 mod event;
+mod life;
 mod read;
 mod schedule;
 mod submit;
@@ -64,6 +65,7 @@ impl ApiHandler for Api {
                 verb::RESULT => reply(content, read::get(s, &namespace, read(content, &body)?, true).await?),
                 verb::LIST => reply(content, read::list(s, &namespace, read(content, &body)?).await?),
                 verb::HISTORY => reply(content, read::history(s, &namespace, read(content, &body)?).await?),
+                verb::LIFE => reply(content, life::life(s, &namespace, read(content, &body)?).await?),
                 verb::CANCEL => reply(content, change::cancel(s, &namespace, read(content, &body)?).await?),
                 verb::SIGNAL => reply(content, change::signal(s, &namespace, read(content, &body)?).await?),
                 verb::EVENT => reply(content, event::take_in(s, &namespace, read(content, &body)?).await?),

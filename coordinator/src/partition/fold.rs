@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use stepmill_definition::plan::Plan;
-use stepmill_engine::{Run, advance};
+use stepmill_engine::{Run, advance, advance_telling};
 use stepmill_protocol::api::Folded;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{DeadLetter, Digest, Event, LogRecord, Problem, RunId, Timestamp, codec};
@@ -90,6 +90,7 @@ impl Owner {
         event: &Event,
         work: &mut Work,
     ) -> Result<Folded, OwnerError> {
+        let tells = self.tells(at);
         let plan = match event {
             Event::Submitted(s) => work.plans.get(&s.digest).cloned(),
             Event::Report(_)
@@ -112,7 +113,11 @@ impl Owner {
         };
         let run = cached.run.take();
         let rev = run.as_ref().map(Run::rev);
-        let outcome = catch_unwind(AssertUnwindSafe(|| advance(&plan, id, run, at, event)))
+        let advance = || match tells {
+            true => advance_telling(&plan, id, run, at, event),
+            false => (advance(&plan, id, run, at, event), None),
+        };
+        let (outcome, told) = catch_unwind(AssertUnwindSafe(advance))
             .map_err(|panic| OwnerError::Poison { seq, reason: panic_text(panic.as_ref()) })?;
         if outcome.run.as_ref().map(Run::rev) != rev {
             work.dirty.insert(id);
@@ -121,6 +126,7 @@ impl Owner {
             cached.plan = Some(plan);
         }
         cached.run = outcome.run;
+        work.told.extend(told);
         work.take(id, at, event, outcome.commands);
         Ok(outcome.answer)
     }
@@ -197,7 +203,10 @@ impl Owner {
             outbox_drop: Vec::new(),
             timers_put: Vec::new(),
             timers_drop: Vec::new(),
+            told_put: None,
+            told_drop: Vec::new(),
         };
+        self.tales_of(&mut commit, &work.told)?;
         for (id, open) in &work.outbox {
             match open {
                 Some((pool, priority)) => commit.outbox_put.push(OutboxEntry {
@@ -259,7 +268,7 @@ pub(crate) fn decode(stored: &crate::port::store::StoredRun) -> Result<Run, Stri
 }
 
 /// Whether this source may say this. Workers report, and only on the run that they write to.
-fn admissible(source: &Source, run: RunId, record: &LogRecord) -> Result<(), &'static str> {
+pub(crate) fn admissible(source: &Source, run: RunId, record: &LogRecord) -> Result<(), &'static str> {
     if record.run != run {
         return Err("its address names another run");
     }

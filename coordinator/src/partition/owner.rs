@@ -15,9 +15,10 @@ use super::cache::Cache;
 use super::listen::Listens;
 use super::outbox::Outbox;
 use super::poison::{Caution, Known};
+use super::tell::Tales;
 use super::timers::Timers;
 use crate::port::queue::{LogReader, QueueError};
-use crate::port::store::{Cursor, Lease, Published, Suspicion};
+use crate::port::store::{Cursor, Lease, Published, Suspicion, ToldKey};
 use crate::shared::Shared;
 
 /// Index entries of finished runs looked at per sweep.
@@ -35,6 +36,8 @@ pub(super) enum Inner {
     Gone(Vec<CommandId>, u64),
     /// Records of events are in the log, the last of them there.
     EventsAppended(u64),
+    /// These life-cycle events were told.
+    Told(Vec<ToldKey>),
     /// The sweep is over.
     Swept,
 }
@@ -51,6 +54,8 @@ pub(super) struct Owner {
     pub(super) acts: Acts,
     pub(super) timers: Timers,
     pub(super) watchers: Watchers,
+    /// Life-cycle events on their way.
+    pub(super) tales: Tales,
     /// Runs that listen for events.
     pub(super) listens: Listens,
     /// Questions that wait until the cursor has reached a position.
@@ -92,6 +97,7 @@ impl Owner {
             acts: Acts::default(),
             timers: Timers::default(),
             watchers: Watchers::default(),
+            tales: Tales::default(),
             listens: Listens::default(),
             asks: Vec::new(),
             gone: Vec::new(),
@@ -150,6 +156,7 @@ impl Owner {
         self.sweep();
         self.save_positions().await?;
         self.save_mark().await?;
+        self.forget_told().await?;
         self.look_for_old().await?;
         self.shared.ports.store.trim_indexes(self.partition, TRIMMED_AT_A_TIME).await?;
         Ok(())
@@ -165,6 +172,7 @@ impl Owner {
                 self.report_gone();
             }
             Inner::EventsAppended(last) => self.events_appended(last),
+            Inner::Told(keys) => self.told(keys),
             Inner::Swept => self.sweeping = false,
         }
         Ok(())

@@ -63,6 +63,7 @@ impl Owner {
             Caution::None
         };
         self.load_open().await?;
+        self.tell_again().await?;
         let reader = ports.log.read(self.partition, start).await?;
         self.quiet_until = Some(ports.log.tail(self.partition).await?);
         Ok(reader)
@@ -152,6 +153,8 @@ impl Owner {
             outbox_drop: Vec::new(),
             timers_put: Vec::new(),
             timers_drop: Vec::new(),
+            told_put: None,
+            told_drop: Vec::new(),
         }
     }
 

@@ -18,7 +18,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 impl Owner {
     /// Makes a committed batch true outside of the store. Publishing follows in [`Owner::catch_up`].
     pub(super) fn settle(&mut self, work: Work) {
-        let Work { dirty, outbox, timers, yields, answers, revoked, .. } = work;
+        let Work { dirty, outbox, timers, yields, answers, revoked, told, .. } = work;
+        self.tell(told);
         let mut useless = BTreeMap::<PoolName, Vec<Published>>::new();
         for (id, open) in outbox {
             match open {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stepmill_definition::plan::Plan;
-use stepmill_engine::Command;
+use stepmill_engine::{Command, Told};
 use stepmill_protocol::api::Folded;
 use stepmill_protocol::{CommandId, DeadLetter, Digest, Event, PoolName, Priority, RunId, TimerId, Timestamp};
 
@@ -34,6 +34,8 @@ pub(super) struct Work {
     pub(super) yields: BTreeMap<RunId, Option<u64>>,
     /// Settled dispatches that neither their report nor their loss settled: their messages are of no use.
     pub(super) revoked: BTreeSet<CommandId>,
+    /// What happened, for whoever wants to know.
+    pub(super) told: Vec<Told>,
     /// Answers to whoever waits.
     pub(super) answers: Vec<(String, Folded)>,
     /// Events that are put aside.

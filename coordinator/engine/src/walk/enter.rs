@@ -18,7 +18,9 @@ impl<'p> Walk<'p> {
     pub(crate) fn enter(&mut self, place: Place, node: &'p Node, raw: Held) {
         self.values.suspect(raw.id());
         if let Err(fault) = self.begin(place, node, raw) {
-            self.fail_at(place, fault.at(&node.path));
+            let fault = fault.at(&node.path);
+            self.tell_faulted(node.id, &fault);
+            self.fail_at(place, fault);
         }
     }
 
@@ -31,7 +33,7 @@ impl<'p> Walk<'p> {
     fn begin(&mut self, place: Place, node: &'p Node, raw: Held) -> Result<(), Fault> {
         let entry = Site::entry(place, node, self.at, &raw);
         if let Some(condition) = &node.condition
-            && !self.holds(&entry, condition, raw.value())?
+            && !self.holds(&entry, condition, raw.value()).inspect_err(|_| self.tell_begun(node.id))?
         {
             self.passed(Passed::Skipped(node.id));
             // A skipped task's `then` is skipped with it.
@@ -39,6 +41,7 @@ impl<'p> Walk<'p> {
             return Ok(());
         }
         self.passed(Passed::Entered(node.id));
+        self.tell_begun(node.id);
         check(node.flow.input_schema.as_ref(), "task's input", raw.value())?;
         let input = match &node.flow.input_from {
             Some(from) => self.make(&entry, from, raw.value())?,

@@ -92,6 +92,7 @@ impl Walk<'_> {
         };
         if let State::Listen(_) = &frame.state {
             self.live.listening.insert(id);
+            self.tell_listening();
         }
         self.live.frames.insert(id, frame);
         id
@@ -146,6 +147,7 @@ impl Walk<'_> {
         });
         self.live.ready = kept;
         doomed.remove(&root);
+        self.tell_cancelled(doomed.iter().filter_map(|id| self.live.frames.get_key_value(id)));
         for id in doomed {
             self.close(id);
         }
@@ -153,6 +155,7 @@ impl Walk<'_> {
 
     /// Removes everything: the run ends or is put aside.
     pub(crate) fn close_all(&mut self) {
+        self.tell_cancelled(self.live.frames.iter());
         let all: Vec<FrameId> = self.live.frames.keys().copied().collect();
         for id in all {
             self.close(id);

@@ -17,6 +17,9 @@ impl<'p> Walk<'p> {
         let Some(node) = self.plan.get(frame.node) else { return };
         self.keep_to_undo(&frame, &output);
         let site = Site::inside(node, &frame);
+        if let State::Listen(_) = &frame.state {
+            self.tell_heard();
+        }
         let caught = matches!(&frame.state, State::Try(t) if matches!(t.phase, TryPhase::Catch(_)));
         let next = match &node.kind {
             NodeKind::Do { .. } if frame.then.is_some() => frame.then.unwrap_or(node.then),
@@ -39,8 +42,15 @@ impl<'p> Walk<'p> {
     /// A task is done; its output goes through `output` and `export`, the token to `next`.
     pub(crate) fn pass(&mut self, site: &Site<'_>, node: &'p Node, raw_output: Held, next: Next) {
         match self.flow_out(site, node, raw_output) {
-            Ok(output) => self.after(site.place, node, output, next),
-            Err(fault) => self.fail_at(site.place, fault.at(&node.path)),
+            Ok(output) => {
+                self.tell_completed(node.id);
+                self.after(site.place, node, output, next);
+            }
+            Err(fault) => {
+                let fault = fault.at(&node.path);
+                self.tell_faulted(node.id, &fault);
+                self.fail_at(site.place, fault);
+            }
         }
     }
 
@@ -75,7 +85,10 @@ impl<'p> Walk<'p> {
             Some(_) | None => next,
         };
         let parent = match (next, place.parent) {
-            (Next::End, _) | (_, None) => return self.complete(output),
+            (Next::End, _) | (_, None) => {
+                self.tell_ended_around(place);
+                return self.complete(output);
+            }
             (Next::Continue | Next::To(_) | Next::Exit, Some(parent)) => parent,
             (Next::Leave, Some(parent)) => match self.close(parent).map(|block| block.place.parent) {
                 Some(Some(around)) => return self.leave(around, output),
