@@ -150,10 +150,22 @@ fn a_fan_out_of_1_000_steps_gathers_all_and_costs_each_step_about_the_same() {
     }
 }
 
-/// Bytes of the control state at its largest, while the first and the last tenth of the items were worked on.
-fn control_bytes_of_a_fan_out(items: usize, concurrency: usize) -> (usize, usize) {
+/// The failure of an attempt that is not tried again.
+fn failure(plan: &Plan, run: &Run, id: CommandId) -> Event {
+    let mut event = success(plan, run, id, Value::clone);
+    if let Event::Report(report) = &mut event {
+        let problem = stepmill_protocol::Problem::own("no", 500, "No", "");
+        report.outcome = ReportOutcome::Failed { problem, retryable: false, retry_after: None, redeliver_after: None };
+    }
+    event
+}
+
+/// Bytes of the control state at its largest, while the first and the last tenth of the items were worked on, and the output. Every second
+/// item fails, where that ends nothing.
+fn control_bytes_of_a_fan_out(items: usize, rule: &str) -> (usize, usize, Value) {
+    let fails = rule.contains("join") || rule.contains("onFailure");
     let plan = plan(&format!(
-        "do: [{{all: {{for: {{in: \"${{ [range({items})] }}\"}}, metadata: {{concurrency: {concurrency}}}, do: [{{work: {{call: work, with: {{item: \"${{ $item }}\"}}}}}}]}}}}]",
+        "do: [{{all: {{for: {{in: \"${{ [range({items})] }}\"}}, metadata: {{concurrency: 100{rule}}}, do: [{{work: {{call: work, with: {{item: \"${{ $item }}\"}}}}}}]}}}}]",
     ));
     let mut open = std::collections::VecDeque::new();
     let mut run = None;
@@ -173,8 +185,7 @@ fn control_bytes_of_a_fan_out(items: usize, concurrency: usize) -> (usize, usize
             }
         }
         if now.state() == RunState::Completed {
-            assert_eq!(now.view(&plan).output, Some((0..items).map(|n| json!([n])).collect()));
-            return (early, late);
+            return (early, late, now.view(&plan).output.unwrap());
         }
         if done <= items / 10 {
             early = early.max(now.encode().unwrap().len());
@@ -185,7 +196,10 @@ fn control_bytes_of_a_fan_out(items: usize, concurrency: usize) -> (usize, usize
             // The oldest or the newest, so that they do not end in order.
             let id = if done % 3 == 0 { open.pop_back() } else { open.pop_front() };
             done += 1;
-            success(&plan, &now, id.unwrap(), |input| json!([input["item"]]))
+            let id = id.unwrap();
+            let event = success(&plan, &now, id, |input| json!([input["item"]]));
+            let odd = matches!(&event, Event::Report(r) if matches!(&r.outcome, ReportOutcome::Succeeded { output } if output[0].as_u64().unwrap() % 2 == 1));
+            if fails && odd { failure(&plan, &now, id) } else { event }
         });
         run = Some(now);
     }
@@ -194,6 +208,24 @@ fn control_bytes_of_a_fan_out(items: usize, concurrency: usize) -> (usize, usize
 
 #[test]
 fn a_loop_over_10_000_items_a_hundred_at_a_time_stores_no_more_at_its_end_than_at_its_beginning() {
-    let (early, late) = control_bytes_of_a_fan_out(10_000, 100);
+    let (early, late, output) = control_bytes_of_a_fan_out(10_000, "");
+    assert_eq!(output, (0..10_000).map(|n| json!([n])).collect::<Value>());
+    assert!(late < early + early / 10, "{early} bytes of control state at the beginning, {late} at the end");
+}
+
+#[test]
+fn branches_that_fail_leave_nothing_behind_where_enough_others_succeed() {
+    let (early, late, output) = control_bytes_of_a_fan_out(4_000, ", join: {count: 2000}");
+    assert_eq!(output, (0..4_000).filter(|n| n % 2 == 0).map(|n| json!([n])).collect::<Value>());
+    assert!(late < early + early / 10, "{early} bytes of control state at the beginning, {late} at the end");
+}
+
+#[test]
+fn errors_that_are_kept_are_packed_like_outputs() {
+    let (early, late, output) = control_bytes_of_a_fan_out(4_000, ", onFailure: continue");
+    let errors = output["errors"].as_array().unwrap();
+    assert!(errors.iter().map(|e| e["index"].as_u64().unwrap()).eq((0..4_000).filter(|n| n % 2 == 1)));
+    let odd = |n: u64| if n % 2 == 0 { json!([n]) } else { Value::Null };
+    assert_eq!(output["outputs"], (0..4_000).map(odd).collect::<Value>());
     assert!(late < early + early / 10, "{early} bytes of control state at the beginning, {late} at the end");
 }
