@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::OwnerError;
-use super::act::Acts;
+use super::act::{Acts, NotNow};
 use super::ask::{PendingAsk, Request, Watchers};
 use super::cache::Cache;
 use super::listen::Listens;
@@ -35,6 +35,10 @@ pub(super) enum Inner {
     Gone(Vec<CommandId>, u64),
     /// Records of events are in the log, the last of them there.
     EventsAppended(u64),
+    /// An action cannot be carried out now.
+    NotNow(CommandId, NotNow),
+    /// A dispatch that could not be published or carried out has waited.
+    Rested(CommandId),
     /// The sweep is over.
     Swept,
 }
@@ -165,6 +169,11 @@ impl Owner {
                 self.report_gone();
             }
             Inner::EventsAppended(last) => self.events_appended(last),
+            Inner::NotNow(id, why) => self.not_now(id, why).await?,
+            Inner::Rested(id) => {
+                self.outbox.rested(&id);
+                self.publish().await?;
+            }
             Inner::Swept => self.sweeping = false,
         }
         Ok(())
