@@ -160,8 +160,9 @@ fn failure(plan: &Plan, run: &Run, id: CommandId) -> Event {
     event
 }
 
-/// Bytes of the control state at its largest, while the first and the last tenth of the items were worked on, and the output. Every second
-/// item fails, where that ends nothing.
+/// Bytes of the control state at its largest, while the first four tenths and the last tenth of the items were worked on, and the output.
+/// Blocks of outputs come together every 4,096 items, so the first part sees them at their most. Every fourth item fails, where that ends
+/// nothing.
 fn control_bytes_of_a_fan_out(items: usize, rule: &str) -> (usize, usize, Value) {
     let fails = rule.contains("join") || rule.contains("onFailure");
     let plan = plan(&format!(
@@ -187,7 +188,7 @@ fn control_bytes_of_a_fan_out(items: usize, rule: &str) -> (usize, usize, Value)
         if now.state() == RunState::Completed {
             return (early, late, now.view(&plan).output.unwrap());
         }
-        if done <= items / 10 {
+        if done <= items / 10 * 4 {
             early = early.max(now.encode().unwrap().len());
         } else if done + items / 10 >= items {
             late = late.max(now.encode().unwrap().len());
@@ -198,8 +199,8 @@ fn control_bytes_of_a_fan_out(items: usize, rule: &str) -> (usize, usize, Value)
             done += 1;
             let id = id.unwrap();
             let event = success(&plan, &now, id, |input| json!([input["item"]]));
-            let odd = matches!(&event, Event::Report(r) if matches!(&r.outcome, ReportOutcome::Succeeded { output } if output[0].as_u64().unwrap() % 2 == 1));
-            if fails && odd { failure(&plan, &now, id) } else { event }
+            let fourth = matches!(&event, Event::Report(r) if matches!(&r.outcome, ReportOutcome::Succeeded { output } if output[0].as_u64().unwrap() % 4 == 1));
+            if fails && fourth { failure(&plan, &now, id) } else { event }
         });
         run = Some(now);
     }
@@ -215,17 +216,17 @@ fn a_loop_over_10_000_items_a_hundred_at_a_time_stores_no_more_at_its_end_than_a
 
 #[test]
 fn branches_that_fail_leave_nothing_behind_where_enough_others_succeed() {
-    let (early, late, output) = control_bytes_of_a_fan_out(4_000, ", join: {count: 2000}");
-    assert_eq!(output, (0..4_000).filter(|n| n % 2 == 0).map(|n| json!([n])).collect::<Value>());
+    let (early, late, output) = control_bytes_of_a_fan_out(12_000, ", join: {count: 9000}");
+    assert_eq!(output, (0..12_000).filter(|n| n % 4 != 1).map(|n| json!([n])).collect::<Value>());
     assert!(late < early + early / 10, "{early} bytes of control state at the beginning, {late} at the end");
 }
 
 #[test]
 fn errors_that_are_kept_are_packed_like_outputs() {
-    let (early, late, output) = control_bytes_of_a_fan_out(4_000, ", onFailure: continue");
+    let (early, late, output) = control_bytes_of_a_fan_out(12_000, ", onFailure: continue");
     let errors = output["errors"].as_array().unwrap();
-    assert!(errors.iter().map(|e| e["index"].as_u64().unwrap()).eq((0..4_000).filter(|n| n % 2 == 1)));
-    let odd = |n: u64| if n % 2 == 0 { json!([n]) } else { Value::Null };
-    assert_eq!(output["outputs"], (0..4_000).map(odd).collect::<Value>());
+    assert!(errors.iter().map(|e| e["index"].as_u64().unwrap()).eq((0..12_000).filter(|n| n % 4 == 1)));
+    let given = |n: u64| if n % 4 == 1 { Value::Null } else { json!([n]) };
+    assert_eq!(output["outputs"], (0..12_000).map(given).collect::<Value>());
     assert!(late < early + early / 10, "{early} bytes of control state at the beginning, {late} at the end");
 }
