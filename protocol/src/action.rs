@@ -29,7 +29,7 @@ pub enum SystemAction {
         run: RunId,
         /// Why, for people.
         reason: String,
-        /// Set where nobody has said yet that the run exists: start it first, so that no start on its way comes after its end.
+        /// Set where nobody has said yet that the run exists: put it there as one that has ended, so that no start on its way begins it.
         start: Option<Box<StartRun>>,
     },
     /// Store an event for whoever listens.

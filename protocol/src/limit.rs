@@ -67,6 +67,10 @@ pub const COMPENSATION_DELAY: Millis = Millis(1_000);
 pub const DELIVERIES_MAX: u64 = 20;
 /// Tasks of one pool that are published and not finished at a time; the rest wait in the store.
 pub const TASKS_PUBLISHED_MAX: usize = 10_000;
+/// Actions of runs on the system (starting runs, telling them, ending them) that one partition has under way at a time; the rest wait in the store.
+pub const ACTIONS_MAX: usize = 256;
+/// Bytes of them; one always may be under way.
+pub const ACTIONS_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Events folded in one batch of one partition.
 pub const FOLD_BATCH_MAX: usize = 512;
 /// Bytes of events folded in one batch of one partition.

@@ -25,7 +25,7 @@ use crate::port::store::StoreError;
 use crate::shared::Shared;
 
 pub(crate) use event::take_in;
-pub(crate) use submit::{NewRun, start_run};
+pub(crate) use submit::{NewRun, start_run, start_run_ended};
 
 /// How long a caller waits for the owner's answer. A takeover takes at most three seconds.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);

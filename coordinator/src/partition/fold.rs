@@ -109,7 +109,8 @@ impl Owner {
             return Ok(Folded::Refused(Problem::standard(Standard::Runtime, "the run was not loaded")));
         };
         let Some(plan) = cached.plan.clone().or(plan) else {
-            return Ok(Folded::Refused(no_plan(id, cached.run.is_some())));
+            let exists = cached.run.is_some() || cached.broken.is_some();
+            return Ok(Folded::Refused(no_plan(id, exists)));
         };
         let run = cached.run.take();
         let rev = run.as_ref().map(Run::rev);
@@ -281,7 +282,9 @@ pub(crate) fn admissible(source: &Source, run: RunId, record: &LogRecord) -> Res
 
 fn no_plan(id: RunId, exists: bool) -> Problem {
     if exists {
-        let detail = format!("the definition of run {id} is not registered or does not compile; define it again");
+        let detail = format!(
+            "run {id} cannot be read, or its definition is not registered or does not compile; look at the coordinator's log, or define it again"
+        );
         Problem::standard(Standard::Configuration, detail)
     } else {
         Problem::own("not-found", 404, "Not found", format!("there is no run {id}"))

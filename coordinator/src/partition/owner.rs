@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::OwnerError;
-use super::act::Acts;
+use super::act::{Acts, NotNow};
 use super::ask::{PendingAsk, Request, Watchers};
 use super::cache::Cache;
 use super::listen::Listens;
@@ -38,6 +38,10 @@ pub(super) enum Inner {
     EventsAppended(u64),
     /// These life-cycle events were told.
     Told(Vec<ToldKey>),
+    /// An action cannot be carried out now.
+    NotNow(CommandId, NotNow),
+    /// A dispatch that could not be published or carried out has waited.
+    Rested(CommandId),
     /// The sweep is over.
     Swept,
 }
@@ -173,6 +177,11 @@ impl Owner {
             }
             Inner::EventsAppended(last) => self.events_appended(last),
             Inner::Told(keys) => self.told(keys),
+            Inner::NotNow(id, why) => self.not_now(id, why).await?,
+            Inner::Rested(id) => {
+                self.outbox.rested(&id);
+                self.publish().await?;
+            }
             Inner::Swept => self.sweeping = false,
         }
         Ok(())
