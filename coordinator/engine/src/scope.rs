@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
-use stepmill_definition::expression::{Expression, Variables};
+use stepmill_definition::expression::{Expression, Variables, budget};
 use stepmill_definition::plan::{DurationSpec, Node, NodeKind, Template};
 use stepmill_definition::schema::Schema;
 use stepmill_protocol::problem::Standard;
@@ -226,7 +226,8 @@ impl Walk<'_> {
         let NodeKind::For { items: template, .. } = &node.kind else { return None };
         let site = Site { context: items.context.as_ref(), ..Site::inside(node, frame) };
         let on = frame.input.as_ref().map(|h| h.value().clone()).unwrap_or_default();
-        let list = self.evaluate(&site, template, &on).ok()?;
+        // Whether the list is still in memory must not change what the step may do.
+        let list = budget::apart(|| self.evaluate(&site, template, &on)).ok()?;
         Some(items.memo.get_or_init(|| list).clone())
     }
 

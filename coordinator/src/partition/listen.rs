@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stepmill_engine::Listeners;
 use stepmill_protocol::problem::Standard;
@@ -33,6 +33,8 @@ const IDLE_SWEEPS: u32 = 10;
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
 /// The partition whose owner puts aside what is no event.
 const GATE: PartitionNo = PartitionNo(0);
+/// How long events are held against runs before the owner looks at what else there is.
+const EVENT_PORTION: Duration = Duration::from_millis(50);
 
 /// What an owner knows of events.
 #[derive(Default)]
@@ -47,6 +49,8 @@ pub(super) struct Listens {
     /// When the last event was stored that was held against the runs that were known to listen then.
     matched: Timestamp,
     recent: Recent,
+    /// Events that have come and are not held against anybody yet.
+    waiting: Vec<EventMessage>,
     /// Runs for which the recent events count from a time on.
     late: Vec<(RunId, Timestamp)>,
     source: Option<Source>,
@@ -135,6 +139,9 @@ impl Listens {
     /// The next events; never while others are not done with.
     pub(super) async fn next(&mut self) -> Vec<EventMessage> {
         let is_free = self.unknown.is_empty() && self.sending.is_none() && self.late.is_empty();
+        if is_free && self.source.is_some() && !self.waiting.is_empty() {
+            return std::mem::take(&mut self.waiting);
+        }
         match self.source.as_mut().filter(|_| is_free) {
             Some(source) => match source.batches.recv().await {
                 Some(batch) => batch,
@@ -243,6 +250,7 @@ impl Owner {
             self.listens.mark = Some(from);
             self.listens.matched = Timestamp(0);
             self.listens.recent = Recent { from: Some(from), ..Recent::default() };
+            self.listens.waiting.clear();
             self.listens.source = Some(Source::open(self.shared.ports.events.clone(), self.partition, from));
         }
         Ok(())
@@ -267,12 +275,16 @@ impl Owner {
     }
 
     /// Events have come.
-    pub(super) async fn hear_events(&mut self, batch: Vec<EventMessage>) -> Result<(), OwnerError> {
+    pub(super) async fn hear_events(&mut self, mut batch: Vec<EventMessage>) -> Result<(), OwnerError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (records, done) = self.hold_against(&batch, None, Some(EVENT_PORTION)).await?;
+        self.listens.waiting = batch.split_off(done);
         let (Some(first), Some(last)) = (batch.first().map(|m| m.at), batch.last().map(|m| m.at)) else {
             return Ok(());
         };
         self.put_strays_aside(&batch).await?;
-        let records = self.hold_against(&batch, None).await?;
         self.listens.matched = last;
         self.listens.recent.push(batch);
         self.send_events(records, first, Some(last));
@@ -285,19 +297,25 @@ impl Owner {
         let Some(since) = late.iter().map(|(_, since)| *since).min() else { return Ok(()) };
         let runs = late.into_iter().map(|(run, _)| run).collect();
         let recent: Vec<EventMessage> = self.listens.recent.events.iter().filter(|m| m.at >= since).cloned().collect();
-        let records = self.hold_against(&recent, Some(&runs)).await?;
+        let (records, _) = self.hold_against(&recent, Some(&runs), None).await?;
         self.send_events(records, since, None);
         Ok(())
     }
 
-    /// The records for runs that take one of these events, of all that listen or of some.
+    /// The records for runs that take one of these events, of all that listen or of some, and how many events were looked at: when the
+    /// time is over, not all.
     async fn hold_against(
         &mut self,
         batch: &[EventMessage],
         only: Option<&BTreeSet<RunId>>,
-    ) -> Result<Vec<LogRecord>, OwnerError> {
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        within: Option<Duration>,
+    ) -> Result<(Vec<LogRecord>, usize), OwnerError> {
+        let (mut records, mut bytes, mut done, begin) = (Vec::new(), 0, 0, Instant::now());
         for message in batch {
+            if done > 0 && within.is_some_and(|within| begin.elapsed() >= within) {
+                break;
+            }
+            done += 1;
             let Ok((namespace, event)) = &message.event else { continue };
             let runs = self.listens.index.candidates(namespace, event);
             let runs: Vec<RunId> = runs.into_iter().filter(|run| only.is_none_or(|o| o.contains(run))).collect();
@@ -324,7 +342,7 @@ impl Owner {
             }
         }
         self.cache.trim();
-        Ok(records)
+        Ok((records, done))
     }
 
     /// Whether a run takes an event. What its expressions do to the engine is the run's affair: it gets the record then.

@@ -48,9 +48,11 @@ pub(crate) fn begin<'p>(
     };
     let tally = Tally { snapshot_at: at, ..Tally::default() };
     let mut walk = Walk::new(plan, at, head, tally, values, Errands::new(), Live::default()).observed(observer);
-    if let Err(fault) = start(&mut walk, input) {
-        walk.fault_run(fault.at(&workflow_path()).problem);
-    }
+    walk.one_step(|walk| {
+        if let Err(fault) = start(walk, input) {
+            walk.fault_run(fault.at(&workflow_path()).problem);
+        }
+    });
     walk.go(Folded::Applied)
 }
 
