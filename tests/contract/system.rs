@@ -14,6 +14,7 @@ use stepmill_protocol::{Client, Namespace, Problem, RunId};
 use stepmill_tests::server::{NatsServer, RedisServer};
 
 mod child;
+mod explosion;
 mod schedule;
 
 /// Longer than anything takes on a slow machine.
@@ -136,6 +137,8 @@ async fn all<F: AsyncFn() -> System>(make: F) {
         child: its_output_flows_on its_failure_can_be_caught an_unknown_workflow_is_said a_cancel_goes_down_the_tree
             a_timeout_ends_it one_that_nobody_waits_for_goes_on many_at_once_are_gathered
             a_coordinator_that_is_replaced_goes_on one_that_starts_itself_comes_to_an_end;
+        explosion: each_kind_fails_its_own_step it_fails_wherever_it_stands a_filter_that_explodes_fails_its_listen
+            a_loop_over_one_makes_way;
         schedule: runs_start_again_and_again a_newer_version_replaces_it one_start_catches_up one_run_after_the_other
             a_name_of_the_systems_own_is_refused;
     }

@@ -392,7 +392,8 @@ impl Run {
         let (head, tally) = (self.head.clone(), self.tally.clone());
         let walk =
             Walk::new(plan, event.stored_at, head, tally, Values::default(), Errands::new(), std::mem::take(live));
-        let takes = walk.live.listening.iter().any(|id| matches!(walk.fit(*id, event), Fit::Filter(_) | Fit::Broken(_)));
+        let takes =
+            walk.live.listening.iter().any(|id| matches!(walk.fit(*id, event), Fit::Filter(_) | Fit::Broken(_)));
         *live = walk.live;
         takes
     }
