@@ -160,7 +160,9 @@ impl Walk<'_> {
         add(&names.output, &|| of(site.output));
         add(&names.task, &|| site.node.map(|node| Arc::new(task(site, node))));
         add(&names.workflow, &|| Some(Arc::new(self.workflow_descriptor())));
-        add(&names.runtime, &|| Some(Arc::new(json!({ "name": "stepmill", "version": self.head.engine.to_string() }))));
+        add(&names.runtime, &|| {
+            Some(Arc::new(json!({ "name": "stepmill", "version": self.head.engine.to_string(), "metadata": {} })))
+        });
         add(&names.secrets, &|| Some(Arc::new(self.secrets())));
         found
     }
@@ -234,7 +236,7 @@ impl Walk<'_> {
     fn workflow_descriptor(&self) -> Value {
         json!({
             "id": self.head.id.to_string(),
-            "definition": { "document": self.plan.document },
+            "definition": self.plan.definition,
             "input": self.live.input.as_ref().map(|h| h.value().as_ref()),
             "startedAt": instant::descriptor(self.head.submitted_at),
         })

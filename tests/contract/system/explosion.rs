@@ -152,7 +152,7 @@ pub(super) async fn it_fails_wherever_it_stands(system: System) {
         ("many of a template", format!("do: [{{ a: {{ set: {{ {} }} }} }}]", many("[range(1500000)] | length"))),
         (
             "copies of the input",
-            format!("input: {{ from: '[range(200000)]' }}\ndo: [{{ a: {{ set: {{ {} }} }} }}]", many(".")),
+            format!("input: {{ from: '[range(100000)]' }}\ndo: [{{ a: {{ set: {{ {} }} }} }}]", many(".")),
         ),
     ];
     for (n, (place, text)) in places.iter().enumerate() {
