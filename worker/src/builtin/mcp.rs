@@ -279,20 +279,21 @@ fn shortened(result: Value) -> Value {
 }
 
 fn not_begun(what: &str, error: &ClientInitializeError) -> Broken {
-    match error {
-        ClientInitializeError::JsonRpcError(error) => Broken::answered(refused(what, error)),
-        ClientInitializeError::TransportError { error, .. } => {
-            broken(what, "could not be reached", error.error.as_ref())
-        }
-        _ => broken(what, "could not be reached", error),
+    const HOW: &str = "could not be reached";
+    if let ClientInitializeError::JsonRpcError(error) = error {
+        return Broken::answered(refused(what, error));
     }
+    if let ClientInitializeError::TransportError { error, .. } = error {
+        return broken(what, HOW, error.error.as_ref());
+    }
+    broken(what, HOW, error)
 }
 
 fn failed(what: &str, error: &ServiceError) -> Broken {
-    match error {
-        ServiceError::McpError(error) => Broken::answered(refused(what, error)),
-        _ => broken(what, "did not answer", error),
+    if let ServiceError::McpError(error) = error {
+        return Broken::answered(refused(what, error));
     }
+    broken(what, "did not answer", error)
 }
 
 /// The error that a server answered with, as the standard wants it.

@@ -93,10 +93,11 @@ impl Program {
         let mut command = self.command(rules);
         streams(&mut command);
         let failed = |why: String| Failure::retryable(format!("{} cannot be started: {why}", self.what));
-        let child = command.spawn().map_err(|e| match e.kind() {
+        let child = command.spawn().map_err(|e| {
+            let failure = failed(e.to_string());
             // The system has its own limits, and they will be the same another time.
-            ErrorKind::InvalidInput | ErrorKind::ArgumentListTooLong => failed(e.to_string()).into_terminal(),
-            _ => failed(e.to_string()),
+            let for_good = matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::ArgumentListTooLong);
+            if for_good { failure.into_terminal() } else { failure }
         })?;
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         let group = id.map(Group::new).ok_or_else(|| failed("it has no process id".into()))?;
