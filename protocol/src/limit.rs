@@ -28,6 +28,9 @@ pub const TOKENS_MAX: usize = 10_000;
 pub const FOR_ITEMS_MAX: usize = 1_000_000;
 /// Pure nodes that one fold of a run may pass before the rest is put off to a later event, so that no run delays others.
 pub const NODES_PER_FOLD_MAX: u32 = 1_000;
+/// Work that the expressions of one fold of a run may do before the rest is put off likewise; the step that goes beyond is ended first. An
+/// expression may do ten times as much (`docs/decision/0003-expression-limits.md`).
+pub const WORK_PER_FOLD_MAX: u64 = 4_000_000;
 /// Signals kept for a run that does not wait for them yet.
 pub const SIGNALS_BUFFERED_MAX: usize = 1_000;
 /// Runs that may stand above one another, each started by a step of the one above it.

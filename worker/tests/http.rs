@@ -82,6 +82,15 @@ async fn an_event_is_posted_in_its_structured_form() {
 }
 
 #[tokio::test]
+async fn a_login_in_the_url_is_used() {
+    let server = MockServer::start().await;
+    let answer = ResponseTemplate::new(200).set_body_string("in");
+    Mock::given(basic_auth("ann", "p@ss")).respond_with(answer).expect(1).mount(&server).await;
+    let uri = server.uri().replace("http://", "http://ann:p%40ss@");
+    assert_eq!(call(&json!({ "method": "get", "endpoint": uri })).await.unwrap(), "in");
+}
+
+#[tokio::test]
 async fn credentials_go_out_and_do_not_come_back() {
     let server = MockServer::start().await;
     Mock::given(basic_auth("ann", "pass")).respond_with(ResponseTemplate::new(200)).mount(&server).await;

@@ -41,8 +41,10 @@ pub struct Plan {
     pub schedule: Option<Schedule>,
     /// `use.secrets`: the names that expressions may refer to as `$secrets.<name>`.
     pub secrets: Vec<String>,
-    /// The `document` block as JSON (for `$workflow.definition`).
+    /// The `document` block as JSON.
     pub document: Value,
+    /// The whole definition as JSON (for `$workflow.definition`); none where its text names no `$workflow`.
+    pub definition: Option<Value>,
     /// `metadata.compensate`: from a task to the node that undoes it. That node lies in no list; its input is an object with
     /// `input` and `output`, which are the task's, and it fails when trying again has not helped.
     pub compensations: BTreeMap<NodeId, NodeId>,

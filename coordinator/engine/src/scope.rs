@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
-use stepmill_definition::expression::{Expression, Variables};
+use stepmill_definition::expression::{Expression, Variables, budget};
 use stepmill_definition::plan::{DurationSpec, Node, NodeKind, Part, Template};
 use stepmill_definition::schema::Schema;
 use stepmill_protocol::problem::Standard;
@@ -160,7 +160,9 @@ impl Walk<'_> {
         add(&names.output, &|| of(site.output));
         add(&names.task, &|| site.node.map(|node| Arc::new(self.task(site, node))));
         add(&names.workflow, &|| Some(Arc::new(self.workflow_descriptor())));
-        add(&names.runtime, &|| Some(Arc::new(json!({ "name": "stepmill", "version": self.head.engine.to_string() }))));
+        add(&names.runtime, &|| {
+            Some(Arc::new(json!({ "name": "stepmill", "version": self.head.engine.to_string(), "metadata": {} })))
+        });
         add(&names.secrets, &|| Some(Arc::new(self.secrets())));
         found
     }
@@ -226,14 +228,15 @@ impl Walk<'_> {
         let NodeKind::For { items: template, .. } = &node.kind else { return None };
         let site = Site { context: items.context.as_ref(), ..Site::inside(node, frame) };
         let on = frame.input.as_ref().map(|h| h.value().clone()).unwrap_or_default();
-        let list = self.evaluate(&site, template, &on).ok()?;
+        // Whether the list is still in memory must not change what the step may do.
+        let list = budget::apart(|| self.evaluate(&site, template, &on)).ok()?;
         Some(items.memo.get_or_init(|| list).clone())
     }
 
     fn workflow_descriptor(&self) -> Value {
         json!({
             "id": self.head.id.to_string(),
-            "definition": { "document": self.plan.document },
+            "definition": self.plan.definition,
             "input": self.live.input.as_ref().map(|h| h.value().as_ref()),
             "startedAt": instant::descriptor(self.head.submitted_at),
         })

@@ -1,8 +1,9 @@
 //! One batch: load what is not in memory, advance each run event by event, commit everything at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use stepmill_definition::plan::Plan;
 use stepmill_engine::{Run, advance, advance_telling};
@@ -18,15 +19,32 @@ use crate::plans::PlanError;
 use crate::port::queue::{LogMessage, Source};
 use crate::port::store::{Commit, Cursor, OutboxEntry, RunIndex, RunWrite};
 
+/// How long events are folded before what there is is committed and told. It decides only how much is committed at a time; what an
+/// event does to its run is never a matter of time.
+const FOLD_PORTION: Duration = Duration::from_millis(50);
+
 impl Owner {
-    /// Folds and commits a batch, then lets the world know.
+    /// Folds and commits a batch, then lets the world know; a batch that takes long in portions, so that those whose events have been
+    /// folded do not wait for the others'.
     pub(super) async fn fold(&mut self, batch: Vec<LogMessage>, poison: &mut Known) -> Result<(), OwnerError> {
+        let mut batch = VecDeque::from(batch);
+        while !batch.is_empty() {
+            self.fold_portion(&mut batch, poison).await?;
+        }
+        Ok(())
+    }
+
+    async fn fold_portion(&mut self, batch: &mut VecDeque<LogMessage>, poison: &mut Known) -> Result<(), OwnerError> {
         let touched: BTreeSet<RunId> = batch.iter().filter(|m| m.source != Source::Snapshot).map(|m| m.run).collect();
         self.load(touched.iter().copied()).await?;
-        let mut work = Work { plans: self.new_plans(&batch).await?, ..Work::default() };
-        for message in batch {
+        let mut work = Work { plans: self.new_plans(batch).await?, ..Work::default() };
+        let begin = Instant::now();
+        while let Some(message) = batch.pop_front() {
             work.last = Some((message.seq, message.at));
             self.fold_one(message, poison, &mut work)?;
+            if begin.elapsed() >= FOLD_PORTION {
+                break;
+            }
         }
         let letters = std::mem::take(&mut work.letters);
         futures::future::try_join_all(letters.iter().map(|letter| self.shared.ports.archive.bury(letter))).await?;
@@ -161,7 +179,7 @@ impl Owner {
     }
 
     /// The plans that new runs of this batch ask for.
-    async fn new_plans(&self, batch: &[LogMessage]) -> Result<BTreeMap<Digest, Arc<Plan>>, OwnerError> {
+    async fn new_plans(&self, batch: &VecDeque<LogMessage>) -> Result<BTreeMap<Digest, Arc<Plan>>, OwnerError> {
         let mut plans = BTreeMap::new();
         for message in batch {
             if let Ok(LogRecord { event: Event::Submitted(s), .. }) = &message.record

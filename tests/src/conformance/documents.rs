@@ -188,11 +188,6 @@ fn expectation(name: &str) -> Option<(Value, Expected)> {
         "set" => (json!([{ "a": 1 }]), Output("/startEvent/a", json!(1))),
         "set-expression" => (json!([{ "a": 1 }]), Output("/a", json!(1))),
         "schedule-cron" => (json!({ "a": 1 }), Output("/received", Value::Null)),
-        "schedule-event-driven" => {
-            (json!([{ "data": { "patient": { "id": "p-1" } } }]), Output("/received/patientId", json!("p-1")))
-        }
-        "set" => (json!([{ "n": 1 }]), Output("/startEvent/n", json!(1))),
-        "set-expression" => (json!([{ "n": 1 }]), Output("/n", json!(1))),
         _ => return None,
     })
 }

@@ -8,6 +8,7 @@ mod http_answer;
 mod http_call;
 pub mod llm;
 pub mod mcp;
+mod mcp_http;
 pub mod openapi;
 pub mod process;
 mod wire;

@@ -147,6 +147,7 @@ impl<'a, 't> Compiler<'a, 't> {
             schedule: workflow.schedule.as_ref().and_then(|s| s.when.clone()),
             secrets: self.uses.secrets.iter().map(|s| name(&s.text)).collect(),
             document: document.tree.to_json(),
+            definition: self.reader.source.contains("$workflow").then(|| workflow.root.to_json()),
             compensations: self.compensations,
         };
         Some(plan)

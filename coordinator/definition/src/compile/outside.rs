@@ -65,7 +65,8 @@ impl<'a, 't> Compiler<'a, 't> {
     fn check_mcp_policy(&self, endpoint: &Endpoint<'t>) -> Option<()> {
         let policy = match endpoint.authentication.as_ref() {
             Some(AuthenticationRef::Inline(policy)) => Some(policy),
-            Some(AuthenticationRef::Named(name)) => self.uses.authentications.get(&*name.text)?.as_ref(),
+            // An unknown name is told where the endpoint is read.
+            Some(AuthenticationRef::Named(name)) => self.uses.authentications.get(&*name.text).and_then(Option::as_ref),
             None => None,
         };
         if policy.is_some_and(|policy| policy.kind == "digest") {

@@ -54,8 +54,12 @@ pub(crate) fn begin<'p>(
         drop(input);
         // It stands there so that a start on its way finds it. Nobody waits to hear of its end.
         walk.end = Some(End::Cancelled(walk.hold_problem(&cancelled(reason))));
-    } else if let Err(fault) = start(&mut walk, input) {
-        walk.fault_run(fault.at(&workflow_path()).problem);
+    } else {
+        walk.one_step(|walk| {
+            if let Err(fault) = start(walk, input) {
+                walk.fault_run(fault.at(&workflow_path()).problem);
+            }
+        });
     }
     walk.go(Folded::Applied)
 }

@@ -1,5 +1,6 @@
 //! A token enters a node: condition, input, then what the node does.
 
+use stepmill_definition::expression::budget;
 use stepmill_definition::plan::{Call as CallNode, Case, Next, Node, NodeKind, SystemStep, Template};
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Pass, Problem, Visit, limit};
@@ -54,7 +55,7 @@ impl<'p> Walk<'p> {
                 self.pass(&site, node, output, node.then);
             }
             NodeKind::Switch { cases } => {
-                let next = self.choose(&site, node, cases, &input)?.unwrap_or(node.then);
+                let next = budget::together(|| self.choose(&site, node, cases, &input))?.unwrap_or(node.then);
                 self.pass(&site, node, input.clone(), next);
             }
             NodeKind::Raise { error } => return Err(self.raised(&site, error, &input)?),

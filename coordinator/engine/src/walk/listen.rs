@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
-use stepmill_definition::plan::{Consumption, Listen as ListenNode, Mode, Node, NodeKind, Plan, Until};
+use stepmill_definition::expression::{ExpressionError, budget};
+use stepmill_definition::plan::{
+    Consumption, Filter, Listen as ListenNode, Mode, Node, NodeKind, Plan, Template, Until,
+};
 use stepmill_protocol::{Millis, Occurrence, Timestamp, limit};
 
 use super::Walk;
@@ -23,6 +26,8 @@ use crate::values::{Held, Values};
 pub(crate) enum Fit {
     /// This filter takes it.
     Filter(usize),
+    /// This filter cannot be asked: its expressions do more than they may.
+    Broken(usize),
     /// It was taken before.
     Seen,
     /// It does not fit, or the task began to listen later.
@@ -43,15 +48,13 @@ impl<'p> Walk<'p> {
             self.pass(site, node, output, node.then);
             return Ok(());
         }
-        let mut expects = Vec::with_capacity(listen.events.filters.len());
-        for filter in &listen.events.filters {
-            let mut values = Vec::new();
-            for template in pin(filter) {
+        let expects = budget::together(|| {
+            let one = |template: Option<&Template>| {
                 let value = template.map(|t| self.evaluate(site, t, input.value())).transpose()?;
-                values.push(value.map(|v| digest_of(&v)));
-            }
-            expects.push(values);
-        }
+                Ok(value.map(|v| digest_of(&v)))
+            };
+            listen.events.filters.iter().map(|filter| pin(filter).map(one).collect()).collect::<Result<_, Fault>>()
+        })?;
         let state = Listen {
             expects,
             correlated: BTreeMap::new(),
@@ -99,8 +102,24 @@ impl<'p> Walk<'p> {
         let events = &listen.events;
         // The `until` comes first: what ends the task is not part of its output.
         let order = (events.own..events.filters.len()).chain(0..events.own);
-        let fits = |filter: &usize| self.fits(frame, node, events, state, *filter, event);
-        order.filter(|f| !state.met.contains(&(*f as u32))).find(fits).map_or(Fit::None, Fit::Filter)
+        for filter in order.filter(|f| !state.met.contains(&(*f as u32))) {
+            match budget::filter(|| self.fits(frame, node, events, state, filter, event)) {
+                Ok(true) => return Fit::Filter(filter),
+                Ok(false) => {}
+                Err(_) => return Fit::Broken(filter),
+            }
+        }
+        Fit::None
+    }
+
+    /// An event has come that a filter of the task cannot be held against: the task fails with what it said.
+    pub(crate) fn fail_filter(&mut self, id: FrameId, number: usize, event: &Occurrence) {
+        let Some((frame, node, listen, state)) = self.listening(id) else { return };
+        let asked = budget::filter(|| self.fits(frame, node, &listen.events, state, number, event));
+        if let Err(error) = asked {
+            self.prune(id);
+            self.fail(id, error.into());
+        }
     }
 
     fn fits(
@@ -111,26 +130,26 @@ impl<'p> Walk<'p> {
         state: &Listen,
         number: usize,
         event: &Occurrence,
-    ) -> bool {
-        let Some(filter) = events.filters.get(number) else { return false };
-        if !fits_alone(filter, &event.event) {
-            return false;
+    ) -> Result<bool, ExpressionError> {
+        let Some(filter) = events.filters.get(number) else { return Ok(false) };
+        if !fits_alone(filter, &event.event)? {
+            return Ok(false);
         }
-        let Some(values) = found(filter, &event.event) else { return false };
+        let Some(values) = found(filter, &event.event)? else { return Ok(false) };
         let expects = expected(events, state, number);
         if !expects.iter().zip(&values).all(|(expected, value)| expected.is_none_or(|e| e == *value)) {
-            return false;
+            return Ok(false);
         }
         match &filter.data {
             Some(template) => {
                 let (data, texts) = (event.event.data(), Texts::default().template(template));
                 if self.loosely && texts.mention("context") {
-                    return true;
+                    return Ok(true);
                 }
                 let variables = self.variables(&Site::inside(node, frame), &texts);
                 is_wanted(data, template.evaluate(data, &variables).map(|v| v.as_ref().clone()))
             }
-            None => true,
+            None => Ok(true),
         }
     }
 
@@ -155,7 +174,7 @@ impl<'p> Walk<'p> {
             state.floor = farther(state.floor, forgotten);
         }
         if let (Some(filter), Some(values)) =
-            (events.filters.get(number), events.filters.get(number).and_then(|f| found(f, &event.event)))
+            (events.filters.get(number), events.filters.get(number).and_then(|f| values_of(f, event)))
         {
             let skipped = values.len() - filter.correlate.len();
             for (key, value) in filter.correlate.iter().zip(&values[skipped..]) {
@@ -319,6 +338,11 @@ impl<'p> Walk<'p> {
     }
 }
 
+/// What an event that a filter has taken has for it.
+fn values_of(filter: &Filter, event: &Occurrence) -> Option<Vec<Bin<16>>> {
+    budget::filter(|| found(filter, &event.event)).ok().flatten()
+}
+
 /// What a filter expects now: what it said when the task began, and what correlations have settled on since.
 fn expected(events: &Consumption, state: &Listen, number: usize) -> Vec<Option<Bin<16>>> {
     let Some(filter) = events.filters.get(number) else { return Vec::new() };
@@ -414,7 +438,7 @@ impl Run {
         let state = std::mem::take(lent.live);
         let walk = Walk::new(plan, event.stored_at, head, tally, Values::default(), Errands::new(), state);
         let walk = lent.walk.insert(Walk { loosely: true, ..walk });
-        walk.live.listening.iter().any(|id| matches!(walk.fit(*id, event), Fit::Filter(_)))
+        walk.live.listening.iter().any(|id| matches!(walk.fit(*id, event), Fit::Filter(_) | Fit::Broken(_)))
     }
 
     /// Since when a task listens whose frame has a higher number.

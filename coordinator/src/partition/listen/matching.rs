@@ -83,6 +83,14 @@ impl Matching {
         self.present.as_ref().map(|(event, ..)| event.as_ref())
     }
 
+    /// Runs of the last page that were not asked yet.
+    pub(super) fn put_back(&mut self, mut rest: VecDeque<RunId>) {
+        if let Some((.., runs)) = &mut self.present {
+            rest.append(runs);
+            *runs = rest;
+        }
+    }
+
     /// A run takes it.
     pub(super) fn taken_by(&mut self, run: RunId) {
         let Some((event, bytes, _)) = &self.present else { return };

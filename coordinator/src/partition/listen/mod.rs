@@ -19,8 +19,9 @@ mod recent;
 mod source;
 mod stray;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use stepmill_engine::Listeners;
 use stepmill_protocol::{LogRecord, Occurrence, PartitionNo, RunId, TimerId, Timestamp};
@@ -37,6 +38,8 @@ use recent::Recent;
 use source::Source;
 use stray::Strays;
 
+/// How long events are held against runs before the owner looks at what else there is.
+const EVENT_PORTION: Duration = Duration::from_millis(50);
 /// Runs looked at at a time after a takeover.
 const PAGE: usize = 500;
 /// Sweeps without a listening run after which the stream is not read any more.
@@ -244,9 +247,16 @@ impl Owner {
             Next::Ask(runs) => {
                 self.load(runs.iter().copied()).await?;
                 let Some(event) = matching.event().cloned() else { return Ok(()) };
-                for run in runs.into_iter().filter(|run| self.takes(*run, &event)) {
-                    matching.taken_by(run);
+                let (mut runs, begin) = (VecDeque::from(runs), Instant::now());
+                while let Some(run) = runs.pop_front() {
+                    if self.takes(run, &event) {
+                        matching.taken_by(run);
+                    }
+                    if begin.elapsed() >= EVENT_PORTION {
+                        break;
+                    }
                 }
+                matching.put_back(runs);
                 self.cache.trim();
                 self.listens.matching = Some(matching);
             }
