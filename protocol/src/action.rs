@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cloud::CloudEvent;
 use crate::event::{Event, Parent};
 use crate::id::{Namespace, RunId, Version, WorkflowName};
 use crate::problem::Problem;
@@ -28,11 +29,18 @@ pub enum SystemAction {
         run: RunId,
         /// Why, for people.
         reason: String,
-        /// Set where nobody has said yet that the run exists: start it first, so that no start on its way comes after its end.
+        /// Set where nobody has said yet that the run exists: put it there as one that has ended, so that no start on its way begins it.
         start: Option<Box<StartRun>>,
         /// At once, without undoing anything.
         #[serde(default)]
         by_force: bool,
+    },
+    /// Store an event for whoever listens.
+    Emit {
+        /// The tenant whose runs may hear it.
+        namespace: Namespace,
+        /// The event.
+        event: Box<CloudEvent>,
     },
 }
 

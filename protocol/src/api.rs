@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cloud::CloudEvent;
 use crate::id::{AttemptNo, Digest, Namespace, PoolName, RunId, StepKind, StepPath, Version, WorkflowName};
 use crate::operate::{Hold, Scope};
 use crate::problem::Problem;
@@ -30,6 +31,8 @@ pub mod verb {
     pub const HISTORY: &str = "history";
     /// Takes an event in.
     pub const EVENT: &str = "event";
+    /// Shows a run's life-cycle events.
+    pub const LIFE: &str = "life";
     /// Ends a run at once.
     pub const TERMINATE: &str = "terminate";
     /// Lets nothing new of a run begin.
@@ -49,9 +52,9 @@ pub mod verb {
     /// Says what is held back.
     pub const HOLDS: &str = "holds";
     /// Every verb, in the order of `docs/protocol.md`.
-    pub const ALL: [&str; 18] = [
-        DEFINE, SUBMIT, GET, RESULT, LIST, CANCEL, SIGNAL, HISTORY, EVENT, TERMINATE, PAUSE, RESUME, RERUN, SKIP, SET,
-        HOLD, RELEASE, HOLDS,
+    pub const ALL: [&str; 19] = [
+        DEFINE, SUBMIT, GET, RESULT, LIST, CANCEL, SIGNAL, HISTORY, EVENT, LIFE, TERMINATE, PAUSE, RESUME, RERUN, SKIP,
+        SET, HOLD, RELEASE, HOLDS,
     ];
 }
 
@@ -475,6 +478,27 @@ pub struct HistoryRequest {
 pub struct HistoryResponse {
     /// The entries, oldest first.
     pub entries: Vec<HistoryEntry>,
+}
+
+/// `life`: a run's life-cycle events.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LifeRequest {
+    /// Which run.
+    pub run: RunId,
+    /// Only events after the one with this `sequence`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Events at most; 100 unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// Answer to `life`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LifeResponse {
+    /// The events, oldest first.
+    pub events: Vec<CloudEvent>,
 }
 
 /// One record of the log, for people.

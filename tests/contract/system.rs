@@ -14,8 +14,12 @@ use stepmill_protocol::{Client, CommandId, Namespace, Pass, Problem, RunId, Visi
 use stepmill_tests::server::{NatsServer, RedisServer};
 
 mod child;
+mod event;
+mod explosion;
 mod hold;
+mod life;
 mod operate;
+mod picky;
 mod schedule;
 
 /// Longer than anything takes on a slow machine.
@@ -42,6 +46,7 @@ impl System {
             jobs: None,
             archive: embedded.archive(),
             events: embedded.events(),
+            life: embedded.life(),
             bus: embedded.bus(),
         };
         let client = Client::new(embedded.api_caller(), Namespace::new("default").unwrap());
@@ -160,13 +165,19 @@ async fn all<F: AsyncFn() -> System>(make: F) {
     cases! {
         child: its_output_flows_on its_failure_can_be_caught an_unknown_workflow_is_said a_cancel_goes_down_the_tree
             a_timeout_ends_it one_that_nobody_waits_for_goes_on many_at_once_are_gathered
-            a_coordinator_that_is_replaced_goes_on one_that_starts_itself_comes_to_an_end;
+            a_coordinator_that_is_replaced_goes_on one_that_is_not_wanted_never_begins
+            one_that_starts_itself_comes_to_an_end;
         operate: a_run_that_is_not_there_is_named terminate_ends_a_run_and_those_below
             a_paused_run_begins_nothing_until_it_is_resumed a_failed_step_is_done_again
             a_step_is_left_out_or_given_its_result;
         hold: a_workflow_is_held_back a_pool_is_held_back a_namespace_is_held_back what_cannot_be_held_back_is_said;
+        life: what_is_heard_can_be_asked_for_later what_was_not_told_is_told_by_the_next_owner;
+        explosion: each_kind_fails_its_own_step it_fails_wherever_it_stands a_filter_that_explodes_fails_its_listen
+            a_loop_over_one_makes_way;
         schedule: runs_start_again_and_again a_newer_version_replaces_it one_start_catches_up one_run_after_the_other
-            a_name_of_the_systems_own_is_refused;
+            a_name_of_the_systems_own_is_refused a_newer_version_ends_no_run
+            one_that_another_product_version_wrote_goes_on;
+        event: what_is_emitted_is_heard each_event_starts_a_run each_set_of_events_starts_a_run;
     }
 }
 

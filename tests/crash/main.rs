@@ -9,11 +9,14 @@
 )]
 
 mod check;
+mod children;
 mod compensation;
 mod constructs;
 mod embedded;
+mod life;
 mod listen;
 mod load;
 mod operate;
 mod rounds;
+mod schedule;
 mod takeover;

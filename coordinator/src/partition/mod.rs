@@ -12,6 +12,7 @@
 //! | `relay` | publishing |
 //! | `hold` | tasks that are held back |
 //! | `act` | what runs ask of the system itself |
+//! | `tell` | life-cycle events |
 //! | `timers` | armed timers |
 //! | `listen` | events for runs that listen |
 //! | `sweep` | dispatches whose message is gone |
@@ -33,6 +34,7 @@ mod relay;
 mod settle;
 mod snapshot;
 mod sweep;
+mod tell;
 mod timers;
 mod work;
 
@@ -47,7 +49,7 @@ use crate::port::store::{Lease, StoreError};
 use crate::shared::Shared;
 
 use ask::Front;
-pub(crate) use fold::decode;
+pub(crate) use fold::{admissible, decode};
 pub(crate) use recover::is_rebuilding;
 
 /// Why an owner stopped working.

@@ -53,6 +53,8 @@ async fn own(embedded: Arc<Embedded>, partition: PartitionNo, ended: Arc<AtomicU
             timers_put: Vec::new(),
             timers_drop: Vec::new(),
             holds: Vec::new(),
+            told_put: None,
+            told_drop: Vec::new(),
         };
         let out: Vec<OutgoingTask> = messages.iter().filter_map(|m| fold(&mut commit, m)).collect();
         let done = commit.runs.iter().filter(|w| w.index.state == RunState::Completed).count() as u64;

@@ -50,6 +50,8 @@ pub(crate) fn commit(lease: &Lease, from: &Cursor, to: &Cursor) -> Commit {
         timers_put: Vec::new(),
         timers_drop: Vec::new(),
         holds: Vec::new(),
+        told_put: None,
+        told_drop: Vec::new(),
     }
 }
 

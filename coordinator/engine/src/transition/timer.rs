@@ -19,6 +19,8 @@ pub(crate) fn fold(walk: &mut Walk<'_>, timer: TimerId) -> Folded {
         return ignored(format!("the run is paused: timer {timer} stands still"));
     }
     walk.disarm(timer);
+    // A clock that is ahead of the log's has said so: for what follows it is not earlier than that.
+    walk.at = walk.at.max(armed.due);
     match armed.ends {
         Ends::Run => {
             let fault = Fault::standard(Standard::Timeout, "the workflow took longer than its `timeout` allows");

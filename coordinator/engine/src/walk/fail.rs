@@ -13,6 +13,7 @@ impl Walk<'_> {
             self.keep_wreck(place, &fault, |_| Failed::Frame(id));
         }
         let Some(frame) = self.close(id) else { return };
+        self.tell_faulted(frame.node, &fault);
         self.fail_at(frame.place, fault);
     }
 
@@ -34,6 +35,7 @@ impl Walk<'_> {
                 State::Listen(_) => {}
             }
             let Some(frame) = self.close(id) else { break };
+            self.tell_faulted(frame.node, &fault);
             below = frame.place;
         }
         self.fault_run(fault.problem);

@@ -39,7 +39,7 @@ impl Walk<'_> {
             match &frame.state {
                 State::Try(t) if matches!(t.phase, TryPhase::Body(_)) => {
                     match self.decide(id, other.as_ref().unwrap_or(fault)) {
-                        Ok(Decision::Up) => {}
+                        Ok(Decision::Up | Decision::GiveUp) => {}
                         Ok(decision @ (Decision::Retry { .. } | Decision::Handle)) => {
                             self.decided = Some((id, decision));
                             return false;
@@ -151,6 +151,7 @@ impl Walk<'_> {
             frame.state = State::Call(Box::new(call));
         }
         self.live.index_calls();
+        self.tell_retried(node.id);
         self.dispatch(asked, pool, priority);
     }
 

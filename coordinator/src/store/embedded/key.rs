@@ -85,6 +85,8 @@ pub(crate) fn history_seq(key: &[u8; 24]) -> u64 {
 pub(crate) mod misc {
     use stepmill_protocol::{Digest, Namespace, PartitionNo, RunId, Scope, Version, WorkflowName};
 
+    use crate::port::store::ToldKey;
+
     /// The counters of the database.
     pub(crate) const COUNTERS: &[u8] = b"n";
     /// The database's identity: random, made with it.
@@ -125,6 +127,26 @@ pub(crate) mod misc {
     /// What is held back of a scope.
     pub(crate) fn hold(partition: PartitionNo, scope: &Scope) -> Vec<u8> {
         [&holds_of(partition)[..], scope.text().as_bytes()].concat()
+    }
+
+    /// What the keys of a partition's life-cycle events begin with.
+    pub(crate) fn told_of(partition: PartitionNo) -> [u8; 3] {
+        of_partition(b'e', partition)
+    }
+
+    /// The life-cycle events of one batch.
+    pub(crate) fn told(partition: PartitionNo, key: ToldKey) -> [u8; 19] {
+        let mut row = [0; 19];
+        row[..3].copy_from_slice(&told_of(partition));
+        row[3..11].copy_from_slice(&key.incarnation.to_be_bytes());
+        row[11..].copy_from_slice(&key.seq.to_be_bytes());
+        row
+    }
+
+    /// The batch of a key made by [`told`].
+    pub(crate) fn read_told(row: &[u8]) -> ToldKey {
+        let number = |from: usize| super::eight(row.get(from..).unwrap_or_default());
+        ToldKey { incarnation: u64::from_be_bytes(number(3)), seq: u64::from_be_bytes(number(11)) }
     }
 
     /// What the keys of a partition's snapshots begin with.

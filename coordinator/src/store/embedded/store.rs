@@ -13,7 +13,7 @@ use super::definition::{self, Define};
 use super::lease::{Acquire, Leases, Release};
 use super::{Core, Tables, Write, key, read, read_record, write_record};
 use crate::port::store::{
-    Commit, Cursor, Lease, ListQuery, OutboxEntry, Store, StoreError, StoredDefinition, StoredRun, Suspicion,
+    Commit, Cursor, Lease, ListQuery, OutboxEntry, Store, StoreError, StoredDefinition, StoredRun, Suspicion, ToldKey,
 };
 
 /// The state of runs, in the embedded database.
@@ -106,6 +106,10 @@ impl Store for EmbeddedStore {
 
     async fn holds(&self, partition: PartitionNo) -> Result<Vec<Hold>, StoreError> {
         Ok(self.core.scan(move |r| read::holds(r, partition)).await?)
+    }
+
+    async fn told(&self, partition: PartitionNo) -> Result<Vec<(ToldKey, Vec<u8>)>, StoreError> {
+        Ok(self.core.scan(move |r| read::told(r, partition)).await?)
     }
 
     async fn live_runs(

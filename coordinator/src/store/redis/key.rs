@@ -14,6 +14,7 @@
 //! | `sm:{p3}:out` | hash | command id, pool with priority and stream position | owner | until settled |
 //! | `sm:{p3}:due` | hash | run with timer id, due (ms) | owner | until disarmed |
 //! | `sm:{p3}:hold` | hash | scope, what is held back of it | owner | until released |
+//! | `sm:{p3}:told` | hash | incarnation and position of a batch, its life-cycle events | owner | until they are told |
 //! | `sm:{p3}:live` | zset | run, 0 | owner | while it is running or parked |
 //! | `sm:{p3}:fin` | zset | ended run with its index data, expected to leave (ms) | owner | until trimmed |
 //! | `sm:{p3}:ix:<ns>[:w:<workflow>]:s:<state>` | zset | run, submitted (ms) | owner | until trimmed |
@@ -75,6 +76,10 @@ impl Keys {
 
     pub(super) fn holds(&self, p: PartitionNo) -> String {
         self.of(p, "hold")
+    }
+
+    pub(super) fn told(&self, p: PartitionNo) -> String {
+        self.of(p, "told")
     }
 
     pub(super) fn live(&self, p: PartitionNo) -> String {

@@ -32,7 +32,7 @@ use self::connection::Connection;
 use self::key::{Keys, field};
 use self::script::Batch;
 use crate::port::store::{
-    Commit, Cursor, Lease, ListQuery, OutboxEntry, Store, StoreError, StoredDefinition, StoredRun, Suspicion,
+    Commit, Cursor, Lease, ListQuery, OutboxEntry, Store, StoreError, StoredDefinition, StoredRun, Suspicion, ToldKey,
 };
 
 /// Keys that one call removes when a partition is emptied.
@@ -258,6 +258,10 @@ impl Store for RedisStore {
             rmp_serde::from_slice(row).map_err(|e| StoreError::Corrupt(format!("what is held back: {e}")))
         };
         rows.iter().map(read).collect()
+    }
+
+    async fn told(&self, partition: PartitionNo) -> Result<Vec<(ToldKey, Vec<u8>)>, StoreError> {
+        self.read_told(partition).await
     }
 
     async fn live_runs(

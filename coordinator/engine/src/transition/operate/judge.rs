@@ -144,7 +144,11 @@ fn is_delayed(frame: &Frame) -> bool {
 /// One of the tasks that are under way.
 fn among(plan: &Plan, live: &Live, target: &Target) -> Result<FrameId, Folded> {
     let is_there = |node: NodeId| plan.get(node).is_some_and(|node| node.path == target.path);
-    let there: Vec<FrameId> = live.frames.iter().filter(|(_, f)| is_there(f.node)).map(|(id, _)| *id).collect();
+    let mut there: Vec<FrameId> = live.frames.iter().filter(|(_, f)| is_there(f.node)).map(|(id, _)| *id).collect();
+    // The list around an extended task has the task's path: where the token is at the task, the task is meant.
+    let around: Vec<FrameId> =
+        there.iter().filter_map(|id| live.frames.get(id)?.place.parent).filter(|id| there.contains(id)).collect();
+    there.retain(|id| !around.contains(id));
     let path = &target.path;
     match (there.as_slice(), target.token) {
         ([], _) => {

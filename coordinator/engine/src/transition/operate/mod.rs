@@ -34,15 +34,15 @@ pub(crate) fn fold<'p>(
     let before = standing(&run);
     let parked = matches!(run.phase, Phase::Parked(..));
     let mut walk = open(plan, at, run, observer);
-    match &operation.act {
-        Act::Terminate => terminate::carry_out(&mut walk, operation, parked),
-        Act::Pause => pause::pause(&mut walk, operation),
-        Act::Unpause => pause::go_on(&mut walk, parked),
-        Act::Rerun { input, .. } => rerun::carry_out(&mut walk, &place, input.as_ref()),
-        Act::Skip { output, .. } => result::skip(&mut walk, &place, output),
-        Act::Set { output, .. } => result::set(&mut walk, &place, output),
+    walk.one_step(|walk| match &operation.act {
+        Act::Terminate => terminate::carry_out(walk, operation, parked),
+        Act::Pause => pause::pause(walk, operation),
+        Act::Unpause => pause::go_on(walk, parked),
+        Act::Rerun { input, .. } => rerun::carry_out(walk, &place, input.as_ref()),
+        Act::Skip { output, .. } => result::skip(walk, &place, output),
+        Act::Set { output, .. } => result::set(walk, &place, output),
         Act::Hold { .. } | Act::Release { .. } => {}
-    }
+    });
     // What it refers to may not be needed any more.
     drop(place);
     let mut outcome = walk.go(Folded::Applied);

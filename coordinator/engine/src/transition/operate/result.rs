@@ -39,7 +39,13 @@ pub(super) fn set(walk: &mut Walk<'_>, place: &Place, output: &Value) {
 pub(super) fn skip(walk: &mut Walk<'_>, place: &Place, output: &Value) {
     let output = walk.values.keep(Arc::new(output.clone()));
     match prepare(walk, place) {
-        Some(Ready::Frame(id)) => skip_frame(walk, id, output),
+        Some(Ready::Frame(id)) => {
+            // Of one that has failed that was told.
+            if !matches!(place, Place::Failed(..)) {
+                walk.tell_cancelled(walk.live.frames.get_key_value(&id).into_iter());
+            }
+            skip_frame(walk, id, output);
+        }
         Some(Ready::Entry) => {
             let Place::Entering(at, node, ..) = place else { return };
             let Some(node) = walk.plan.get(*node) else { return };
