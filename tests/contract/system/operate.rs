@@ -57,8 +57,10 @@ fn refused(answer: &Result<Acknowledged, Problem>, status: u16) {
 
 /// Of every run that nobody has started the same is said.
 pub(super) async fn a_run_that_is_not_there_is_named(system: System) {
-    // Of a partition of which something is known.
-    let partition = two(&system).await.partition(PARTITIONS).0;
+    // Of a partition whose owner knows all that came before it: it publishes.
+    let known = two(&system).await;
+    system.until_published(known, 1).await;
+    let partition = known.partition(PARTITIONS).0;
     let run = RunId(uuid::Uuid::from_u128(u128::from(partition + PARTITIONS)));
     refused(&system.client.terminate(run, &why("")).await, 404);
     refused(&system.client.pause(run, &why("")).await, 404);
