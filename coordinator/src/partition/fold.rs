@@ -108,7 +108,6 @@ impl Owner {
         event: &Event,
         work: &mut Work,
     ) -> Result<Folded, OwnerError> {
-        let tells = self.tells(at);
         let plan = match event {
             Event::Submitted(s) => work.plans.get(&s.digest).cloned(),
             Event::Report(_)
@@ -123,6 +122,8 @@ impl Owner {
             | Event::Snapshot { .. }
             | Event::Occurred(_) => None,
         };
+        let tells = self.cache.get(&id).and_then(|cached| cached.plan.as_deref()).or(plan.as_deref());
+        let tells = tells.is_some_and(|plan| self.tells(plan, at));
         let Some(cached) = self.cache.get_mut(&id) else {
             return Ok(Folded::Refused(Problem::standard(Standard::Runtime, "the run was not loaded")));
         };
