@@ -1,18 +1,16 @@
-//! The steps that come with every worker: `http`, `openapi`, `mcp`, `script`, `shell` and `llm`.
+//! The steps that come with every worker: `http`, `openapi`, `mcp`, `script` and `shell`.
 
 mod auth;
 mod endpoint;
 pub mod http;
 mod http_answer;
 mod http_call;
-pub mod llm;
 pub mod mcp;
 pub mod openapi;
 pub mod process;
 mod wire;
 
 pub use http::HttpStep;
-pub use llm::{LlmConfig, LlmStep};
 pub use mcp::McpStep;
 pub use openapi::OpenApiStep;
 pub use process::script::ScriptStep;
@@ -30,19 +28,6 @@ pub enum BuiltinError {
     /// The HTTP client could not be made.
     #[error("cannot set up the HTTP client: {0}; check the TLS certificates of this machine")]
     Client(#[from] reqwest::Error),
-    /// The scripted model's rules are wrong.
-    #[error(transparent)]
-    Script(#[from] crate::model::ScriptError),
-}
-
-/// Registers all built-in steps; `llm` as the environment says (see [`LlmConfig::from_env`]). Nothing is started on this
-/// machine: see [`register_calls`].
-///
-/// # Errors
-/// [`BuiltinError`] when one of them cannot be set up.
-pub fn register(builder: WorkerBuilder) -> Result<WorkerBuilder, BuiltinError> {
-    let llm = LlmStep::new(LlmConfig::from_env())?;
-    Ok(register_calls(builder, RunRules::default())?.step(llm::KIND, llm))
 }
 
 /// Registers what reaches outside: `http`, `openapi`, `mcp`, `script` and `shell`. What `rules` does not allow to be started
