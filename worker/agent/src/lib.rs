@@ -24,6 +24,7 @@ pub mod model;
 pub mod price;
 pub mod provider;
 pub mod script;
+pub mod serve;
 pub mod settings;
 mod text;
 mod tokens;
