@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stepmill_example_support_ticket::{MODEL_RULES, TICKETS, WORKFLOW};
 use stepmill_agent::{LlmCall, LlmOutput, LlmStep, ModelSettings, ScriptSource};
+use stepmill_example_support_ticket::{MODEL_RULES, TICKETS, WORKFLOW};
 use stepmill_worker::testing::TryStep;
 use stepmill_worker::{Context, Failure, Handler, Secrets};
 

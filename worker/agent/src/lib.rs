@@ -35,5 +35,6 @@ pub use model::{Call, Model, TokenSink};
 pub use provider::{Providers, SetupError};
 pub use script::{ScriptSource, Scripted};
 pub use settings::ModelSettings;
+pub use tokens::Readers;
 
 pub use stepmill_worker_engine::model as types;

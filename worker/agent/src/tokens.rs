@@ -1,4 +1,4 @@
-//! An answer's text on its way to those who read along.
+//! Who reads along while a step's answer comes.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use stepmill_worker::Context;
 
 use crate::model::TokenSink;
 
-/// Where the text of a step's answers goes.
-pub(crate) fn of(_ctx: &Context) -> Option<Arc<dyn TokenSink>> {
-    None
+/// Finds the readers of a step.
+pub trait Readers: Send + Sync {
+    /// Where the text of this step's answers goes; nowhere where nobody reads.
+    fn of(&self, ctx: &Context) -> Option<Arc<dyn TokenSink>>;
 }

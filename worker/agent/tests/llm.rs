@@ -298,3 +298,38 @@ async fn anthropic_is_asked_in_its_own_format_with_its_own_key() {
     let sent: Value = serde_json::from_slice(&server.received_requests().await.unwrap()[0].body).unwrap();
     assert_eq!(sent["messages"][0]["content"][0]["text"], "Sort mail.");
 }
+
+struct Heard(parking_lot::Mutex<Vec<String>>);
+
+impl stepmill_agent::TokenSink for Heard {
+    fn begin(&self, model: &str) {
+        self.0.lock().push(format!("<{model}>"));
+    }
+
+    fn text(&self, text: &str) {
+        self.0.lock().push(text.to_owned());
+    }
+}
+
+struct All(std::sync::Arc<Heard>);
+
+impl stepmill_agent::Readers for All {
+    fn of(&self, _: &stepmill_worker::Context) -> Option<std::sync::Arc<dyn stepmill_agent::TokenSink>> {
+        Some(std::sync::Arc::clone(&self.0) as _)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_see_each_answer_begin_and_grow() {
+    let rules = r#"
+rules:
+  - { name: again, when: { repair: true }, answer: { json: { kind: refund } } }
+  - { name: first, answer: { text: no JSON } }
+"#;
+    let heard = std::sync::Arc::new(Heard(parking_lot::Mutex::default()));
+    let settings = ModelSettings::default().or_rules(ScriptSource::Text(rules.into()));
+    let step = step(&settings).readers(std::sync::Arc::new(All(std::sync::Arc::clone(&heard))));
+    let tried: Tried<LlmOutput> = TryStep::new().run(step, &json!({"prompt": "x", "schema": kinds()})).await;
+    assert_eq!(tried.result.unwrap().content, json!({"kind": "refund"}));
+    assert_eq!(*heard.0.lock(), ["<scripted>", "no ", "JSON", "<scripted>", "{\"kind\":\"refund\"}"]);
+}

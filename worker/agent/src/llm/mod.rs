@@ -26,6 +26,7 @@ use crate::limit;
 use crate::model::{Call, Model, TokenSink};
 use crate::provider::{Found, Providers, SetupError};
 use crate::settings::ModelSettings;
+use crate::tokens::Readers;
 use check::Checker;
 use spent::Spent;
 
@@ -36,6 +37,7 @@ pub const KIND: &str = "llm";
 pub struct LlmStep {
     providers: Arc<Providers>,
     cache: Arc<dyn AnswerCache>,
+    readers: Option<Arc<dyn Readers>>,
 }
 
 impl std::fmt::Debug for LlmStep {
@@ -76,7 +78,7 @@ impl LlmStep {
     /// [`SetupError`] when the settings are wrong or the HTTP client cannot be made.
     pub fn new(settings: &ModelSettings, secrets: Secrets) -> Result<Self, SetupError> {
         let cache = Arc::new(MemoryCache::new(settings.cache.entries, settings.cache.mib * 1024 * 1024));
-        Ok(Self { providers: Arc::new(Providers::new(settings, secrets)?), cache })
+        Ok(Self { providers: Arc::new(Providers::new(settings, secrets)?), cache, readers: None })
     }
 
     /// The step over a model of your own.
@@ -85,13 +87,20 @@ impl LlmStep {
     /// [`SetupError`] when the HTTP client cannot be made.
     pub fn with_model(model: Arc<dyn Model>, name: &str) -> Result<Self, SetupError> {
         let cache = Arc::new(MemoryCache::new(limit::CACHE_ENTRIES, limit::CACHE_MIB * 1024 * 1024));
-        Ok(Self { providers: Arc::new(Providers::with_model(model, name)?), cache })
+        Ok(Self { providers: Arc::new(Providers::with_model(model, name)?), cache, readers: None })
     }
 
     /// The same step with another place for answers.
     #[must_use]
     pub fn cache(mut self, cache: Arc<dyn AnswerCache>) -> Self {
         self.cache = cache;
+        self
+    }
+
+    /// The same step with readers of the text while it comes.
+    #[must_use]
+    pub fn readers(mut self, readers: Arc<dyn Readers>) -> Self {
+        self.readers = Some(readers);
         self
     }
 }
@@ -122,7 +131,7 @@ impl LlmStep {
         let chain = call.chain(&self.providers).map_err(|text| wrong(&text))?;
         let checker = call.schema.as_ref().map(Checker::new).transpose().map_err(|text| wrong(&text))?;
         let (repair, keep_for) = (call.repair, call.cache_s.map(Duration::from_secs));
-        let tokens = call.stream.then(|| crate::tokens::of(ctx)).flatten();
+        let tokens = self.readers.as_ref().and_then(|readers| readers.of(ctx));
         let request = call.request(checker.as_ref()).map_err(|text| wrong(&text))?;
         let asked = Asked { ctx, request, checker, repair, keep_for, tokens };
         let mut spent = Spent::new(self.providers.prices(), ctx);

@@ -42,8 +42,6 @@ pub struct LlmCall {
     #[serde(default)]
     pub(super) cache_s: Option<u64>,
     #[serde(default)]
-    pub(super) stream: bool,
-    #[serde(default)]
     format: Option<Format>,
     #[serde(default)]
     base_url: Option<String>,
@@ -79,9 +77,9 @@ impl LlmCall {
         let mut messages: Vec<Message> = system.map(Message::system).into_iter().collect();
         messages.extend(self.messages);
         messages.extend(self.prompt.map(Prompt::text).transpose()?.flatten().map(Message::user));
-        transcript::check(&messages).map_err(|flaw| match flaw {
-            transcript::Flaw::Nothing => "there is nothing to answer; give `prompt` or `messages`".to_owned(),
-            flaw => format!("no service takes these messages: {flaw}"),
+        transcript::check(&messages).map_err(|flaw| match flaw == transcript::Flaw::Nothing {
+            true => "there is nothing to answer; give `prompt` or `messages`".to_owned(),
+            false => format!("no service takes these messages: {flaw}"),
         })?;
         Ok(ModelRequest {
             messages,

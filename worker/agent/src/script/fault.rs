@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use stepmill_worker_engine::model::{ModelAnswer, ModelRequest, Said, Stop};
+use stepmill_worker_engine::model::{ModelAnswer, ModelRequest, Said, Stop, ToolCall};
 
 use super::dice::Dice;
 use crate::text::floor_char_boundary;
@@ -85,31 +85,32 @@ pub(super) fn spoil(kind: FaultKind, answer: &mut ModelAnswer, request: &ModelRe
             answer.refusal = Some("I cannot help with that.".into());
         }
         FaultKind::WrongClass => wrong_class(answer, request, dice),
-        FaultKind::WrongTool | FaultKind::UnknownTool | FaultKind::InventedArgument => {
-            for said in &mut answer.content {
-                let Said::ToolCall(call) = said else { continue };
-                match kind {
-                    FaultKind::WrongTool => {
-                        let right = request.tools.iter().position(|tool| tool.name == call.name);
-                        if let Some(other) = dice.other("tool", request.tools.len(), right) {
-                            call.name.clone_from(&request.tools[other].name);
-                        }
-                    }
-                    FaultKind::UnknownTool => call.name.push_str("_v2"),
-                    _ => {
-                        if let Value::Object(arguments) = &mut call.arguments {
-                            arguments.insert("invented".into(), "by the model".into());
-                        }
-                    }
-                }
+        FaultKind::WrongTool => each_call(answer, |call| {
+            let right = request.tools.iter().position(|tool| tool.name == call.name);
+            if let Some(other) = dice.other("tool", request.tools.len(), right) {
+                call.name.clone_from(&request.tools[other].name);
             }
-        }
+        }),
+        FaultKind::UnknownTool => each_call(answer, |call| call.name.push_str("_v2")),
+        FaultKind::InventedArgument => each_call(answer, |call| {
+            if let Value::Object(arguments) = &mut call.arguments {
+                arguments.insert("invented".into(), "by the model".into());
+            }
+        }),
         FaultKind::RateLimited
         | FaultKind::ServerError
         | FaultKind::Overloaded
         | FaultKind::Timeout
         | FaultKind::ContextTooLong
         | FaultKind::CutStream => {}
+    }
+}
+
+fn each_call(answer: &mut ModelAnswer, mut act: impl FnMut(&mut ToolCall)) {
+    for said in &mut answer.content {
+        if let Said::ToolCall(call) = said {
+            act(call);
+        }
     }
 }
 
