@@ -1,15 +1,18 @@
-//! The steps that come with every worker: `http`, `openapi`, `mcp`, `script` and `shell`.
+//! The steps that come with every worker: `http`, `emit`, `openapi`, `mcp`, `script` and `shell`.
 
 mod auth;
+pub mod emit;
 mod endpoint;
 pub mod http;
 mod http_answer;
 mod http_call;
 pub mod mcp;
+mod mcp_http;
 pub mod openapi;
 pub mod process;
 mod wire;
 
+pub use emit::EmitStep;
 pub use http::HttpStep;
 pub use mcp::McpStep;
 pub use openapi::OpenApiStep;
@@ -30,7 +33,7 @@ pub enum BuiltinError {
     Client(#[from] reqwest::Error),
 }
 
-/// Registers what reaches outside: `http`, `openapi`, `mcp`, `script` and `shell`. What `rules` does not allow to be started
+/// Registers what reaches outside: `http`, `emit`, `openapi`, `mcp`, `script` and `shell`. What `rules` does not allow to be started
 /// on this machine is refused when it is called, with what to do about it.
 ///
 /// # Errors
@@ -39,6 +42,7 @@ pub fn register_calls(builder: WorkerBuilder, rules: RunRules) -> Result<WorkerB
     let wire = Wire::new(http::TIMEOUTS)?;
     Ok(builder
         .step(http::KIND, HttpStep::on(wire.clone()))
+        .step(emit::KIND, EmitStep::on(wire.clone()))
         .step(openapi::KIND, OpenApiStep::on(wire.clone()))
         .step(mcp::KIND, McpStep::new(rules.clone(), wire.clone()))
         .step(process::script::KIND, ScriptStep::new(rules.clone(), wire))
