@@ -117,6 +117,8 @@ pub(crate) enum Command {
     Signal(command::signal::SignalArgs),
     /// Hand an event to whoever listens for it
     Emit(command::emit::EmitArgs),
+    /// Serve a scripted language model
+    Model(command::model::ModelArgs),
     /// Measure this machine
     Bench(command::bench::BenchArgs),
     /// Print a completion script for a shell
@@ -135,6 +137,7 @@ impl Command {
             | Self::Check(_)
             | Self::Schema(_)
             | Self::Bench(_)
+            | Self::Model(_)
             | Self::Completions(_) => {}
             Self::Dev(a) => a.flags(flags),
             Self::Coordinator(a) => a.flags(flags),

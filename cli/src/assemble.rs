@@ -157,7 +157,7 @@ pub(crate) fn workers(
         let builder = Worker::builder(Arc::clone(link)).pool(pool.as_str()).slots(settings.slots);
         let builder = builder.secrets(Secrets::from_env(settings.secrets_dir.clone()));
         let builder = match steps {
-            Steps::BuiltIn(fallback) => model::built_in(builder, fallback, runs::rules(settings))?,
+            Steps::BuiltIn(fallback) => model::built_in(builder, settings, fallback, runs::rules(settings))?,
             Steps::Probe => probe::steps(builder),
         };
         workers.add(builder).map_err(|e| CliError::new(e.to_string()))?;

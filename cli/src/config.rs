@@ -23,7 +23,7 @@ const THREADS_MAX: usize = 1024;
 const RUN_MEMORY_MIB_MIN: u64 = 16;
 
 /// Every key with what it means, in the order of `config check`.
-pub(crate) const KEYS: [(&str, &str); 20] = [
+pub(crate) const KEYS: [(&str, &str); 21] = [
     ("namespace", "the tenant whose workflows and runs are meant"),
     ("nats_url", "where NATS is; several servers with commas between"),
     ("redis_url", "where Redis is (coordinator only)"),
@@ -40,6 +40,7 @@ pub(crate) const KEYS: [(&str, &str); 20] = [
     ("threads", "threads of a coordinator or worker; unless said, one for every two cores that it may use"),
     ("data_dir", "where `dev` keeps its data"),
     ("secrets_dir", "a folder with one file per secret, beside the variables STEPMILL_SECRET_<NAME> (worker)"),
+    ("models", "a YAML file with providers of language models, their prices and timeouts (worker)"),
     (
         "allow_run",
         "what a worker may start on its machine: `script`, `shell`, `mcp` (servers over stdio); nothing unless said",
@@ -70,6 +71,7 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<usize>,
     pub(crate) data_dir: PathBuf,
     pub(crate) secrets_dir: Option<PathBuf>,
+    pub(crate) models: Option<PathBuf>,
     #[serde(with = "crate::runs")]
     pub(crate) allow_run: Vec<Runnable>,
     pub(crate) run_timeout_s: u64,
@@ -232,8 +234,9 @@ impl Loaded {
 
     /// Environment variables with our prefix that name no setting and nothing else that we read.
     pub(crate) fn stray_variables() -> Vec<String> {
-        const OTHERS: [&str; 9] = [
+        const OTHERS: [&str; 10] = [
             "CONFIG",
+            "CASSETTE",
             "NATS_SERVER",
             "REDIS_SERVER",
             "SIDE_FILE",

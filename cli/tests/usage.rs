@@ -8,7 +8,7 @@ use common::{run, stderr, stdout};
 #[test]
 fn help_of_every_command() {
     let dir = tempfile::tempdir().unwrap();
-    let commands: [&[&str]; 22] = [
+    let commands: [&[&str]; 24] = [
         &[],
         &["demo"],
         &["dev"],
@@ -26,6 +26,8 @@ fn help_of_every_command() {
         &["watch"],
         &["cancel"],
         &["signal"],
+        &["model"],
+        &["model", "serve"],
         &["bench"],
         &["bench", "chain"],
         &["completions"],

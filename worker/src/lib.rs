@@ -47,7 +47,6 @@ mod worker;
 
 pub mod builtin;
 pub mod limit;
-pub mod model;
 pub mod retry;
 pub mod shutdown;
 pub mod testing;
@@ -55,10 +54,10 @@ pub mod testing;
 pub use config::WorkerError;
 pub use context::Context;
 pub use counters::{Counters, Counts};
-pub use failure::{Failure, ResultExt};
+pub use failure::{Failure, ResultExt, with_sources};
 pub use handler::Handler;
 pub use registry::Duplicate;
-pub use secret::Secrets;
+pub use secret::{Secrets, hide_secret};
 pub use worker::{Worker, WorkerBuilder};
 
 pub use stepmill_protocol as protocol;

@@ -13,6 +13,7 @@ pub(crate) mod emit;
 pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod list;
+pub(crate) mod model;
 pub(crate) mod schema;
 pub(crate) mod signal;
 pub(crate) mod submit;
@@ -59,6 +60,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Cancel(args) => cancel::run(context, args).await,
         Command::Emit(args) => emit::run(context, args).await,
         Command::Signal(args) => signal::run(context, args).await,
+        Command::Model(args) => model::run(context, args).await,
         Command::Bench(args) => bench::run(context, args).await,
         Command::Completions(args) => completions::run(context, &args),
         Command::Config(args) => config_check::run(context, &args),

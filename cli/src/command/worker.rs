@@ -38,6 +38,9 @@ pub(crate) struct WorkerArgs {
     /// A folder with one file per secret, beside the variables STEPMILL_SECRET_<NAME>
     #[arg(long, value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
+    /// A YAML file with providers of language models, their prices and timeouts [env: STEPMILL_MODELS]
+    #[arg(long, value_name = "FILE")]
+    models: Option<PathBuf>,
     /// Let definitions start this on this machine: script, shell, mcp (servers over stdio); may be repeated [default:
     /// nothing] [env: STEPMILL_ALLOW_RUN, with commas between]
     #[arg(long, value_name = "KIND")]
@@ -54,6 +57,7 @@ impl WorkerArgs {
         flags.set("threads", self.threads.as_ref());
         flags.set("nats_url", self.nats.as_ref());
         flags.set("secrets_dir", self.secrets_dir.as_ref());
+        flags.set("models", self.models.as_ref());
         flags.set("allow_run", runs::flag(&self.allow_run).as_ref());
     }
 }
