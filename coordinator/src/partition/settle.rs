@@ -20,6 +20,7 @@ impl Owner {
     pub(super) fn settle(&mut self, work: Work) {
         let Work { dirty, outbox, timers, yields, answers, revoked, .. } = work;
         let mut useless = BTreeMap::<PoolName, Vec<Published>>::new();
+        self.outbox.at(Self::instant());
         for (id, open) in outbox {
             match open {
                 Some((pool, priority)) => {
