@@ -8,7 +8,7 @@ use common::{run, stderr, stdout};
 #[test]
 fn help_of_every_command() {
     let dir = tempfile::tempdir().unwrap();
-    let commands: [&[&str]; 22] = [
+    let commands: [&[&str]; 24] = [
         &[],
         &["demo"],
         &["dev"],
@@ -28,6 +28,8 @@ fn help_of_every_command() {
         &["signal"],
         &["bench"],
         &["bench", "chain"],
+        &["health"],
+        &["man"],
         &["completions"],
         &["config"],
         &["config", "check"],

@@ -246,6 +246,26 @@ impl NatsServer {
         Ok(Self { served })
     }
 
+    /// Starts one from a configuration file, with a port and a folder of its own.
+    ///
+    /// # Errors
+    /// See [`NatsServer::start`].
+    pub fn start_from(config: &Path) -> io::Result<Self> {
+        let program = nats_server_program()?;
+        let served = on_free_port(|port| {
+            let folder = tempfile::Builder::new().prefix("stepmill-nats-").tempdir()?;
+            let store = folder.path().join("jetstream").display().to_string();
+            let mut arguments: Vec<String> =
+                ["--addr", "127.0.0.1", "--port", &port.to_string()].map(Into::into).into();
+            // The port for watching it is chosen by the system.
+            arguments.extend(["--http_port", "-1", "--store_dir", &store].map(Into::into));
+            arguments.extend(["--config".into(), config.display().to_string()]);
+            let hello = (b"".as_slice(), b"INFO ".as_slice());
+            Ok(Served { program: program.clone(), arguments, port, folder, child: None, hello })
+        })?;
+        Ok(Self { served })
+    }
+
     /// `nats://127.0.0.1:<port>`
     #[must_use]
     pub fn url(&self) -> String {
@@ -346,6 +366,24 @@ impl RedisServer {
             arguments.extend(["--dir".into(), folder.path().display().to_string()]);
             arguments.extend(["--appendonly", "yes", "--appendfsync", fsync, "--save", ""].map(Into::into));
             arguments.extend(["--maxmemory-policy", "noeviction"].map(Into::into));
+            arguments.extend(more.iter().map(|&a| a.to_owned()));
+            let hello = (b"PING\r\n".as_slice(), b"+PONG".as_slice());
+            Ok(Served { program: program.clone(), arguments, port, folder, child: None, hello })
+        })?;
+        Ok(Self { served })
+    }
+
+    /// Starts one from a configuration file, with a port and a folder of its own, and more arguments.
+    ///
+    /// # Errors
+    /// See [`RedisServer::start`].
+    pub fn start_from(config: &Path, more: &[&str]) -> io::Result<Self> {
+        let program = redis_server_program()?;
+        let served = on_free_port(|port| {
+            let folder = tempfile::Builder::new().prefix("stepmill-redis-").tempdir()?;
+            let mut arguments = vec![config.display().to_string()];
+            arguments.extend(["--bind", "127.0.0.1", "--port", &port.to_string()].map(Into::into));
+            arguments.extend(["--dir".into(), folder.path().display().to_string()]);
             arguments.extend(more.iter().map(|&a| a.to_owned()));
             let hello = (b"PING\r\n".as_slice(), b"+PONG".as_slice());
             Ok(Served { program: program.clone(), arguments, port, folder, child: None, hello })

@@ -35,7 +35,7 @@ pub(crate) struct CoordinatorArgs {
     /// What the servers must promise; refuses to run when they promise less [default: dev] [env: STEPMILL_PROFILE]
     #[arg(long, value_enum, value_name = "PROFILE")]
     profile: Option<DurabilityProfile>,
-    /// Serve the API over HTTP here [env: STEPMILL_HTTP]
+    /// Serve the API, /live, /ready and /metrics over HTTP here [env: STEPMILL_HTTP]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
     /// Its name among coordinators [default: one of its own]

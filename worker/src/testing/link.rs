@@ -126,7 +126,13 @@ impl MemoryLink {
         self.change(|state| {
             state.next_ack += 1;
             let ack = AckId(format!("ack-{}", state.next_ack));
-            state.queue.push_back(Delivery { task, deliveries, again, ack: ack.clone(), stored_at: Some(clock::now()) });
+            state.queue.push_back(Delivery {
+                task,
+                deliveries,
+                again,
+                ack: ack.clone(),
+                stored_at: Some(clock::now()),
+            });
             ack
         })
     }

@@ -90,7 +90,8 @@ impl State {
         let queue = self.pools.entry(pool.clone()).or_default();
         queue.ready[priority as usize].insert(seq);
         queue.woken.notify_one();
-        self.tasks.insert(seq, Held { pool, priority, again, deliveries, body, place: Place::Ready, added: Instant::now() });
+        self.tasks
+            .insert(seq, Held { pool, priority, again, deliveries, body, place: Place::Ready, added: Instant::now() });
     }
 
     fn remove(&mut self, seq: u64) {
