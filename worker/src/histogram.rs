@@ -35,7 +35,7 @@ impl Histogram {
     #[expect(clippy::cast_precision_loss, reason = "shown to people and graphs")]
     pub(crate) fn shown(&self) -> Shown {
         let counts: Vec<u64> = self.buckets.iter().map(|b| b.load(Relaxed)).collect();
-        let ends = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1_000.0).chain([f64::MAX]);
+        let ends = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1_000.0).chain([f64::INFINITY]);
         Shown {
             sum: self.micros.load(Relaxed) as f64 / 1_000_000.0,
             count: counts.iter().sum(),
@@ -56,7 +56,7 @@ mod tests {
         }
         let shown = histogram.shown();
         let filled: Vec<(f64, u64)> = shown.buckets.into_iter().filter(|(_, n)| *n > 0).collect();
-        assert_eq!(filled, [(0.001, 2), (0.005, 1), (600.0, 1), (f64::MAX, 1)]);
+        assert_eq!(filled, [(0.001, 2), (0.005, 1), (600.0, 1), (f64::INFINITY, 1)]);
         assert_eq!((shown.count, shown.sum), (5, 1_200.004));
     }
 }
