@@ -8,7 +8,7 @@ import sys
 import time
 
 from nats_client import Nats
-from system import (compose, containers, cpu, docker, is_healthy, inspect, metrics, of_coordinators, scale, until)
+from system import (CLUSTER_FILE, FILES, compose, containers, cpu, docker, is_healthy, inspect, metrics, of_coordinators, scale, until)
 
 SLOTS = 8
 STEP_MS = 50
@@ -138,6 +138,15 @@ class Test:
                   % (count, rate, share * 100, used * 100), flush=True)
             assert share >= 0.9 or used >= 0.9, "less than linear though the CPU is not full"
             self.await_all("busy", since, runs)
+        self.sizes(len(self.runs("busy", 0)))
+
+    def sizes(self, runs):
+        """What the servers hold after the load."""
+        log = self.nats.request("$JS.API.STREAM.INFO.SM_LOG", {})["state"]
+        memory = docker("exec", containers("redis")[0], "redis-cli", "info", "memory")
+        used = int(next(line for line in memory.splitlines() if line.startswith("used_memory:")).split(":")[1])
+        print("sizes: the log has %.0f bytes a record; Redis uses %.1f MB with %d runs of ten steps that have ended"
+              % (log["bytes"] / log["messages"], used / 1e6, runs), flush=True)
 
     def kills(self):
         """A worker and a coordinator are killed under load, and a worker is without network for 10 s."""
@@ -190,7 +199,7 @@ class Test:
         """A pool without a worker, scaled by what the coordinators say of its backlog, as KEDA would, and back to none."""
         waits = lambda: of_coordinators("stepmill_backlog_seconds{pool=\"burst\"}", max)
         runs = lambda: of_coordinators("stepmill_running_tasks{pool=\"burst\"}", max)
-        since, count, most, wanted = self.now_ms(), 60, 4, 0
+        since, count, most, wanted = self.now_ms(), 150, 4, 0
         assert not waits(), "an idle pool has no backlog: %s" % waits()
         self.submit("burst", "b%d" % since, count)
         until("the backlog is seen without any worker", lambda: waits() and waits() > 0)
@@ -222,9 +231,29 @@ class Test:
               % (peak, count), flush=True)
 
 
+    def cluster(self):
+        """Three NATS nodes and a Redis replica: the profile `cluster` is accepted, and a node may go."""
+        compose("down", "-v", "--remove-orphans")
+        FILES.insert(1, CLUSTER_FILE)
+        servers = ["nats", "nats-1", "nats-2", "redis", "redis-replica"]
+        compose("up", "-d", *servers, "coordinator", "worker")
+        until("everything is healthy",
+              lambda: all(is_healthy(c) for s in servers + ["coordinator", "worker"] for c in containers(s)), within=120)
+        self.nats = Nats("127.0.0.1", 4222)
+        self.nats.insist("define", {"source": chain("work", 5, "random", "default", 250)})
+        since, count = self.now_ms(), 60
+        self.submit("work", "c%d" % since, count)
+        until("the work has begun", lambda: of_coordinators("stepmill_running_tasks{pool=\"default\"}", max))
+        docker("kill", "--signal", "KILL", containers("nats-2")[0])
+        views = self.await_all("work", since, count)
+        again = self.check_traces(views, 5)
+        print("cluster: %d runs ended right though one of three NATS nodes was killed; %d steps that had not finished ran again"
+              % (count, again), flush=True)
+
+
 def main():
     test = Test(sys.argv[1])
-    parts = sys.argv[2:] or ["kills", "upgrade", "burst", "scaling"]
+    parts = sys.argv[2:] or ["kills", "upgrade", "burst", "scaling", "cluster"]
     try:
         test.begin()
         for part in parts:

@@ -9,6 +9,7 @@ import urllib.request
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 FILES = [os.path.join(ROOT, "deploy", "compose.yaml"), os.path.join(ROOT, "tests", "containers", "compose.test.yaml")]
+CLUSTER_FILE = os.path.join(ROOT, "deploy", "compose.cluster.yaml")
 PROJECT = "smtest"
 
 

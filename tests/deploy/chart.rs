@@ -29,7 +29,8 @@ fn helm() -> Option<PathBuf> {
         return Some(given.into());
     }
     let fetched = repository().join(".tools/bin/helm");
-    let on_path = std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("helm"));
+    let path = std::env::var_os("PATH")?;
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join("helm"));
     std::iter::once(fetched).chain(on_path).find(|file| file.is_file())
 }
 

@@ -56,12 +56,11 @@ pub(crate) async fn run(context: &Context, args: HealthArgs) -> Result<(), CliEr
 
 /// An address that listens on all of a machine's own is asked on the machine itself.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+    let here = match address.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
-    SocketAddr::new(ip, address.port())
+    if address.ip().is_unspecified() { SocketAddr::new(here, address.port()) } else { address }
 }
 
 #[cfg(test)]
