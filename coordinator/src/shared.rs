@@ -8,6 +8,7 @@ use crate::measures::Measures;
 use crate::plans::Plans;
 use crate::port::bus::Bus;
 use crate::port::event::Events;
+use crate::port::life::Life;
 use crate::port::queue::{Archive, Jobs, Log, Tasks};
 use crate::port::store::Store;
 use crate::vitals::Vitals;
@@ -25,6 +26,8 @@ pub struct Ports {
     pub jobs: Option<Arc<dyn Jobs>>,
     /// CloudEvents.
     pub events: Arc<dyn Events>,
+    /// Life-cycle events.
+    pub life: Arc<dyn Life>,
     /// Definitions and dead letters.
     pub archive: Arc<dyn Archive>,
     /// Short-lived messages.

@@ -17,6 +17,7 @@ pub mod command;
 pub mod delivery;
 pub mod finish;
 pub mod limit;
+pub mod model;
 
 pub use attempt::Attempt;
 pub use command::{Command, Ending, Event};
