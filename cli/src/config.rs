@@ -34,9 +34,13 @@ pub(crate) const KEYS: [(&str, &str); 21] = [
     ("partitions", "partitions of a new installation (an existing one keeps its number)"),
     ("profile", "what the servers must promise: `dev`, `single` or `cluster`"),
     ("life_events", "tell life-cycle events to whoever subscribes: `true` or `false` (coordinator)"),
-    ("http", "where the coordinator serves the API over HTTP; nowhere unless said"),
+    (
+        "http",
+        "where a coordinator serves the API, health and metrics over HTTP, and a worker the last two; nowhere unless said",
+    ),
     ("pools", "the pools that a worker serves"),
     ("slots", "tasks that a worker runs at a time, per pool"),
+    ("grace_s", "seconds that running steps of a worker may take after it was asked to stop"),
     ("threads", "threads of a coordinator or worker; unless said, one for every two cores that it may use"),
     ("data_dir", "where `dev` keeps its data"),
     ("secrets_dir", "a folder with one file per secret, beside the variables STEPMILL_SECRET_<NAME> (worker)"),
@@ -68,6 +72,7 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "pool_list")]
     pub(crate) pools: Vec<PoolName>,
     pub(crate) slots: usize,
+    pub(crate) grace_s: u64,
     pub(crate) threads: Option<usize>,
     pub(crate) data_dir: PathBuf,
     pub(crate) secrets_dir: Option<PathBuf>,
@@ -122,6 +127,7 @@ struct Defaults {
     life_events: bool,
     pools: [&'static str; 2],
     slots: usize,
+    grace_s: u64,
     data_dir: &'static str,
     allow_run: [&'static str; 0],
     run_timeout_s: u64,
@@ -140,6 +146,7 @@ const DEFAULTS: Defaults = Defaults {
     life_events: true,
     pools: ["default", "llm"],
     slots: 16,
+    grace_s: 30,
     data_dir: ".stepmill",
     allow_run: [],
     run_timeout_s: limit::RUN_TIMEOUT.as_secs(),
@@ -291,6 +298,7 @@ fn flag_of(key: &str) -> String {
         "pools" => "pool",
         "data_dir" => "dir",
         "timeout_s" => "timeout",
+        "grace_s" => "grace",
         other => other,
     };
     format!("--{}", name.replace('_', "-"))

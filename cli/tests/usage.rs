@@ -30,6 +30,8 @@ fn help_of_every_command() {
         &["model", "serve"],
         &["bench"],
         &["bench", "chain"],
+        &["health"],
+        &["man"],
         &["completions"],
         &["config"],
         &["config", "check"],

@@ -22,11 +22,13 @@ pub(crate) async fn pull(runner: Arc<Runner>, stop: CancellationToken) {
     while let Some(free) = free_slots(&runner, &slots, busy, &stop).await {
         let asked = free.num_permits();
         let began = Instant::now();
+        runner.measures.vitals.pulls();
         let fetched = tokio::select! {
             biased;
             fetched = runner.link.fetch(&runner.settings.pool, asked, runner.settings.fetch_wait) => fetched,
             () = given_up(&stop) => break,
         };
+        runner.measures.vitals.fetched(fetched.is_ok());
         match fetched {
             Ok(deliveries) => {
                 schedule.reset();

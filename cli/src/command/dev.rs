@@ -98,7 +98,7 @@ pub(crate) async fn run(context: &Context, args: DevArgs) -> Result<(), CliError
     let (_lock, dir) = lock(&settings.data_dir)?;
     let mut system = start(&args, &settings, &dir).await?;
     let steps = if args.noop { Steps::Probe } else { Steps::BuiltIn(RULES) };
-    let workers = assemble::workers(&system.link, &settings, steps, stop.clone())?;
+    let workers = assemble::workers(&system.link, &settings, steps, None, stop.clone())?;
     for (path, source) in &definitions {
         let answer = system.client.define(source).await?;
         tracing::info!(file = %path.display(), workflow = %answer.workflow, version = %answer.version, "definition registered");

@@ -12,7 +12,9 @@ pub(crate) mod dev;
 pub(crate) mod emit;
 pub(crate) mod get;
 pub(crate) mod graph;
+pub(crate) mod health;
 pub(crate) mod list;
+pub(crate) mod man;
 pub(crate) mod model;
 pub(crate) mod schema;
 pub(crate) mod signal;
@@ -62,6 +64,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Signal(args) => signal::run(context, args).await,
         Command::Model(args) => model::run(context, args).await,
         Command::Bench(args) => bench::run(context, args).await,
+        Command::Health(args) => health::run(context, args).await,
+        Command::Man(args) => man::run(context, &args),
         Command::Completions(args) => completions::run(context, &args),
         Command::Config(args) => config_check::run(context, &args),
     }

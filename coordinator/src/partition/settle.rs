@@ -21,6 +21,7 @@ impl Owner {
         let Work { dirty, outbox, timers, yields, answers, revoked, told, .. } = work;
         self.tell(told);
         let mut useless = BTreeMap::<PoolName, Vec<Published>>::new();
+        self.outbox.at(Self::instant());
         for (id, open) in outbox {
             match open {
                 Some((pool, priority)) => {
