@@ -61,6 +61,7 @@ pub(crate) async fn embedded(
         tasks: embedded.tasks(),
         jobs: None,
         events: embedded.events(),
+        life: embedded.life(),
         archive: embedded.archive(),
         bus: embedded.bus(),
     };
@@ -89,6 +90,7 @@ pub(crate) async fn coordinator_on_servers(settings: &Settings, tuning: Tuning) 
     check_profile(settings.profile, &store)?;
     let mut config =
         CoordinatorConfig { partitions: settings.partitions, http: settings.http, ..CoordinatorConfig::default() };
+    config.life_events = settings.life_events;
     config.name = tuning.name.unwrap_or(config.name);
     let nats = nats(settings, &config.name, true).await?;
     let mut streams = StreamOptions {

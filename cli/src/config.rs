@@ -23,7 +23,7 @@ const THREADS_MAX: usize = 1024;
 const RUN_MEMORY_MIB_MIN: u64 = 16;
 
 /// Every key with what it means, in the order of `config check`.
-pub(crate) const KEYS: [(&str, &str); 19] = [
+pub(crate) const KEYS: [(&str, &str); 20] = [
     ("namespace", "the tenant whose workflows and runs are meant"),
     ("nats_url", "where NATS is; several servers with commas between"),
     ("redis_url", "where Redis is (coordinator only)"),
@@ -33,6 +33,7 @@ pub(crate) const KEYS: [(&str, &str); 19] = [
     ("log_format", "`text` or `json`"),
     ("partitions", "partitions of a new installation (an existing one keeps its number)"),
     ("profile", "what the servers must promise: `dev`, `single` or `cluster`"),
+    ("life_events", "tell life-cycle events to whoever subscribes: `true` or `false` (coordinator)"),
     ("http", "where the coordinator serves the API over HTTP; nowhere unless said"),
     ("pools", "the pools that a worker serves"),
     ("slots", "tasks that a worker runs at a time, per pool"),
@@ -61,6 +62,7 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     pub(crate) partitions: u16,
     pub(crate) profile: DurabilityProfile,
+    pub(crate) life_events: bool,
     pub(crate) http: Option<SocketAddr>,
     #[serde(deserialize_with = "pool_list")]
     pub(crate) pools: Vec<PoolName>,
@@ -115,6 +117,7 @@ struct Defaults {
     log_format: &'static str,
     partitions: u16,
     profile: &'static str,
+    life_events: bool,
     pools: [&'static str; 2],
     slots: usize,
     data_dir: &'static str,
@@ -132,6 +135,7 @@ const DEFAULTS: Defaults = Defaults {
     log_format: "text",
     partitions: 8,
     profile: "dev",
+    life_events: true,
     pools: ["default", "llm"],
     slots: 16,
     data_dir: ".stepmill",

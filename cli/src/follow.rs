@@ -18,6 +18,8 @@ use crate::render;
 const LOOK: Millis = Millis(2_000);
 /// How long a system may be unreachable before we give up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at the life-cycle events of a run on its way.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// Prints each thing that happens to the run; returns it as it is at its end.
@@ -34,6 +36,36 @@ pub(crate) async fn follow(client: &Client, out: Output, run: RunId) -> Result<R
         }
         let rev = view.rev;
         view = patiently(|| client.get_after(run, rev, LOOK)).await?;
+    }
+}
+
+/// Prints each life-cycle event of the run; returns it as it is at its end.
+pub(crate) async fn follow_events(client: &Client, out: Output, run: RunId) -> Result<RunView, CliError> {
+    let bar = spinner(out);
+    let mut view = client.get(run).await?;
+    let mut seen: Option<String> = None;
+    loop {
+        bar.set_message(at(&view));
+        loop {
+            let events = patiently(|| client.life(run, seen.as_deref())).await?.events;
+            let Some(last) = events.last() else { break };
+            seen = last.attribute("sequence").and_then(|v| v.as_str()).map(str::to_owned);
+            bar.suspend(|| {
+                for event in &events {
+                    out.json(event)?;
+                    out.text(&render::life_event(event))?;
+                }
+                Ok::<(), CliError>(())
+            })?;
+        }
+        if has_stopped(view.state) {
+            bar.finish_and_clear();
+            return Ok(view);
+        }
+        let rev = view.rev;
+        view = patiently(|| client.get_after(run, rev, LOOK)).await?;
+        // Each look at the events folds the run again: not more often than anybody reads.
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use stepmill_protocol::api::{HistoryEntry, RunState, RunView, StepView, WaitsFor};
-use stepmill_protocol::{Millis, Problem, Timestamp};
+use stepmill_protocol::{CloudEvent, Millis, Problem, Timestamp};
 
 use crate::error::{CliError, FAILED};
 use crate::output::{Output, table};
@@ -111,6 +111,20 @@ pub(crate) fn history_entry(entry: &HistoryEntry) -> Option<String> {
     Some(format!("{}  {line}", when::time_of_day(entry.at)))
 }
 
+/// A life-cycle event in one line.
+pub(crate) fn life_event(event: &CloudEvent) -> String {
+    let data = event.data();
+    let text = |key: &str| data.get(key).and_then(Value::as_str);
+    let kind = event.kind().trim_start_matches("io.serverlessworkflow.").trim_end_matches(".v1");
+    let (whose, what) = kind.split_once('.').unwrap_or(("", kind));
+    let time = event.attribute("time").and_then(Value::as_str).unwrap_or_default();
+    let time = time.split_once('T').map_or(time, |(_, time)| time.trim_end_matches('Z'));
+    let subject = text("task").or(text("name")).unwrap_or_default();
+    let error = data.get("error").and_then(|e| serde_json::from_value::<Problem>(e.clone()).ok());
+    let why = error.map_or_else(String::new, |e| format!(": {}", problem(&e)));
+    format!("{time}  {whose:<8}  {what:<21}  {subject}{why}")
+}
+
 fn report(body: &Value) -> String {
     let path = body.get("path").and_then(Value::as_str).unwrap_or("?");
     let attempt = body.get("attempt").and_then(Value::as_u64).unwrap_or(0);
@@ -201,6 +215,30 @@ mod tests {
             "00:00:01.500  cancel: no longer wanted",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn each_life_cycle_event_is_one_line() {
+        let event = |kind: &str, data: Value| {
+            life_event(
+                &CloudEvent::try_from(json!({
+                    "specversion": "1.0", "id": "1", "source": "/a", "type": format!("io.serverlessworkflow.{kind}.v1"),
+                    "time": "2026-01-31T12:00:00.000Z", "data": data,
+                }))
+                .unwrap(),
+            )
+        };
+        assert_eq!(
+            event(
+                "task.faulted",
+                json!({ "task": "/do/0/a", "error": { "type": "x", "status": 500, "title": "Broken" } })
+            ),
+            "12:00:00.000  task      faulted                /do/0/a: Broken (status 500)"
+        );
+        assert_eq!(
+            event("workflow.correlation-started", json!({ "name": "flow-1.default" })),
+            "12:00:00.000  workflow  correlation-started    flow-1.default"
+        );
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct CoordinatorConfig {
     pub log_age: Duration,
     /// Runs kept in memory per partition.
     pub cached_runs_max: usize,
+    /// Tell life-cycle events to whoever wants them.
+    pub life_events: bool,
     /// Where to serve the API and health checks over HTTP; nowhere unless said.
     pub http: Option<SocketAddr>,
 }
@@ -37,6 +39,7 @@ impl Default for CoordinatorConfig {
             retention: Duration::from_secs(7 * 24 * 3600),
             log_age: Duration::from_secs(30 * 24 * 3600),
             cached_runs_max: 4_000,
+            life_events: true,
             http: None,
         }
     }

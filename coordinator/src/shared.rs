@@ -7,6 +7,7 @@ use crate::config::CoordinatorConfig;
 use crate::plans::Plans;
 use crate::port::bus::Bus;
 use crate::port::event::Events;
+use crate::port::life::Life;
 use crate::port::queue::{Archive, Jobs, Log, Tasks};
 use crate::port::store::Store;
 
@@ -23,6 +24,8 @@ pub struct Ports {
     pub jobs: Option<Arc<dyn Jobs>>,
     /// CloudEvents.
     pub events: Arc<dyn Events>,
+    /// Life-cycle events.
+    pub life: Arc<dyn Life>,
     /// Definitions and dead letters.
     pub archive: Arc<dyn Archive>,
     /// Short-lived messages.

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cloud::CloudEvent;
 use crate::event::{Event, Parent};
 use crate::id::{Namespace, RunId, Version, WorkflowName};
 use crate::problem::Problem;
@@ -28,8 +29,15 @@ pub enum SystemAction {
         run: RunId,
         /// Why, for people.
         reason: String,
-        /// Set where nobody has said yet that the run exists: start it first, so that no start on its way comes after its end.
+        /// Set where nobody has said yet that the run exists: put it there as one that has ended, so that no start on its way begins it.
         start: Option<Box<StartRun>>,
+    },
+    /// Store an event for whoever listens.
+    Emit {
+        /// The tenant whose runs may hear it.
+        namespace: Namespace,
+        /// The event.
+        event: Box<CloudEvent>,
     },
 }
 

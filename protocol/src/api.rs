@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cloud::CloudEvent;
 use crate::id::{AttemptNo, Digest, Namespace, RunId, StepKind, StepPath, Version, WorkflowName};
 use crate::problem::Problem;
 use crate::report::Usage;
@@ -29,8 +30,10 @@ pub mod verb {
     pub const HISTORY: &str = "history";
     /// Takes an event in.
     pub const EVENT: &str = "event";
+    /// Shows a run's life-cycle events.
+    pub const LIFE: &str = "life";
     /// Every verb, in the order of `docs/protocol.md`.
-    pub const ALL: [&str; 9] = [DEFINE, SUBMIT, GET, RESULT, LIST, CANCEL, SIGNAL, HISTORY, EVENT];
+    pub const ALL: [&str; 10] = [DEFINE, SUBMIT, GET, RESULT, LIST, CANCEL, SIGNAL, HISTORY, EVENT, LIFE];
 }
 
 /// `define`: registers a definition. The namespace in the document must be the one that is called.
@@ -319,6 +322,27 @@ pub struct HistoryRequest {
 pub struct HistoryResponse {
     /// The entries, oldest first.
     pub entries: Vec<HistoryEntry>,
+}
+
+/// `life`: a run's life-cycle events.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LifeRequest {
+    /// Which run.
+    pub run: RunId,
+    /// Only events after the one with this `sequence`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Events at most; 100 unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// Answer to `life`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LifeResponse {
+    /// The events, oldest first.
+    pub events: Vec<CloudEvent>,
 }
 
 /// One record of the log, for people.

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{
     Acknowledged, CancelRequest, DefineRequest, DefineResponse, EventResponse, GetRequest, HistoryRequest,
-    HistoryResponse, ListRequest, ListResponse, RunView, SignalRequest, SubmitRequest, SubmitResponse, verb,
+    HistoryResponse, LifeRequest, LifeResponse, ListRequest, ListResponse, RunView, SignalRequest, SubmitRequest,
+    SubmitResponse, verb,
 };
 use crate::cloud::CloudEvent;
 use crate::codec::ContentType;
@@ -145,6 +146,15 @@ impl Client {
     /// See [`Client::define`].
     pub async fn event(&self, event: &CloudEvent) -> Result<EventResponse, Problem> {
         self.call(verb::EVENT, event, Millis(0)).await
+    }
+
+    /// Shows the life-cycle events of a run after the one with this `sequence`.
+    ///
+    /// # Errors
+    /// See [`Client::define`].
+    pub async fn life(&self, run: RunId, after: Option<&str>) -> Result<LifeResponse, Problem> {
+        let request = LifeRequest { run, after: after.map(str::to_owned), limit: None };
+        self.call(verb::LIFE, &request, Millis(0)).await
     }
 
     /// Shows what the log holds of a run after the position `after`.

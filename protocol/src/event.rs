@@ -150,6 +150,17 @@ pub struct Submitted {
     /// The run that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// The version of the engine's rules that the run stays on.
+    #[serde(default = "first_rules")]
+    pub engine: u32,
+    /// Why it is ended before it begins: nobody wants it any more, but a start of it may be on its way. It has no effect on a run that
+    /// exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<String>,
+}
+
+const fn first_rules() -> u32 {
+    1
 }
 
 /// Who asked for a run: a step of another one.

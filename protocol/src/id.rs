@@ -333,6 +333,13 @@ impl CommandId {
     pub fn idempotency_key(&self, path: &StepPath) -> String {
         format!("{}:{}:{}", self.run, path, self.visit)
     }
+
+    /// The id of the event that a step emits: derived from its idempotency key, so that emitting it again is emitting it once.
+    #[must_use]
+    pub fn event_id(&self, path: &StepPath) -> String {
+        let name = format!("event/{}", self.idempotency_key(path));
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
+    }
 }
 
 impl fmt::Display for CommandId {

@@ -28,10 +28,17 @@ pub const TOKENS_MAX: usize = 10_000;
 pub const FOR_ITEMS_MAX: usize = 1_000_000;
 /// Pure nodes that one fold of a run may pass before the rest is put off to a later event, so that no run delays others.
 pub const NODES_PER_FOLD_MAX: u32 = 1_000;
+/// Work that the expressions of one fold of a run may do before the rest is put off likewise; the step that goes beyond is ended first. An
+/// expression may do ten times as much (`docs/decision/0003-expression-limits.md`).
+pub const WORK_PER_FOLD_MAX: u64 = 4_000_000;
 /// Signals kept for a run that does not wait for them yet.
 pub const SIGNALS_BUFFERED_MAX: usize = 1_000;
 /// Runs that may stand above one another, each started by a step of the one above it.
 pub const RUN_DEPTH_MAX: u32 = 32;
+/// Records of a run that are folded again to tell its life-cycle events.
+pub const LIFE_RECORDS_MAX: usize = 100_000;
+/// Bytes of a run's output that its life-cycle event carries; a larger one is to be asked for.
+pub const LIFE_OUTPUT_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a CloudEvent's `type`; it is part of the subject.
 pub const EVENT_TYPE_BYTES_MAX: usize = 255;
 /// Events that one `listen` keeps for its output; one that never ends keeps none.
@@ -42,6 +49,8 @@ pub const LISTEN_QUEUED_MAX: usize = 1_000;
 pub const LISTEN_REMEMBERED_MAX: usize = 256;
 /// Filters of one `listen` or one `schedule.on`.
 pub const EVENT_FILTERS_MAX: usize = 100;
+/// How far the clocks of the log and of the events may differ: a `listen` takes events that were stored so long before it began.
+pub const EVENT_SKEW_MAX: Millis = Millis(250);
 /// Events held against the listening runs of a partition at a time.
 pub const EVENT_BATCH_MAX: usize = 256;
 /// Bytes of them.
@@ -61,6 +70,10 @@ pub const COMPENSATION_DELAY: Millis = Millis(1_000);
 pub const DELIVERIES_MAX: u64 = 20;
 /// Tasks of one pool that are published and not finished at a time; the rest wait in the store.
 pub const TASKS_PUBLISHED_MAX: usize = 10_000;
+/// Actions of runs on the system (starting runs, telling them, ending them) that one partition has under way at a time; the rest wait in the store.
+pub const ACTIONS_MAX: usize = 256;
+/// Bytes of them; one always may be under way.
+pub const ACTIONS_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Events folded in one batch of one partition.
 pub const FOLD_BATCH_MAX: usize = 512;
 /// Bytes of events folded in one batch of one partition.

@@ -19,6 +19,12 @@ impl Timestamp {
         Self(self.0.saturating_add(after.0))
     }
 
+    /// The moment `before` earlier; saturates at the beginning of time.
+    #[must_use]
+    pub const fn minus(self, before: Millis) -> Self {
+        Self(self.0.saturating_sub(before.0))
+    }
+
     /// How long from `earlier` to here; zero where `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Millis {

@@ -7,15 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Parts of the failures that are known; what passes leaves this list.
-const AWAITED: [&str; 6] = [
-    "Emit Task",
-    "the order of tasks cannot be seen",
-    // Accepted, and not run here yet: nobody sends their events, or registers what they start.
-    "accumulate-room-readings.yaml",
-    ": for.yaml",
-    "listen-to-",
-    "run-subflow.yaml",
-];
+const AWAITED: [&str; 1] = ["Emit Task"];
 
 #[test]
 fn the_kit_passes_on_every_adapter_and_the_examples_run() {
@@ -38,6 +30,6 @@ fn the_kit_passes_on_every_adapter_and_the_examples_run() {
     assert_eq!(unexpected, Vec::<&str>::new());
     assert_eq!(number("scenarios"), Some(21));
     assert_eq!(number("documents"), Some(number("accepted").unwrap() + number("refused").unwrap()));
-    assert!(number("passed") >= Some(15), "{:?} scenarios pass on every adapter", number("passed"));
+    assert!(number("passed") >= Some(20), "{:?} scenarios pass on every adapter", number("passed"));
     assert!(number("accepted") >= Some(45), "{:?} are accepted", number("accepted"));
 }

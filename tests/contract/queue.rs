@@ -83,7 +83,8 @@ pub(crate) async fn all<F: AsyncFn(&'static str, Wanted) -> Queues>(make: F) {
         Wanted::default(), api: an_answer_reaches_whoever_waits an_answer_that_nobody_waits_for_is_dropped
             a_watch_reaches_the_owner an_owner_that_is_slow_is_not_waited_for a_call_reaches_the_handler
             a_problem_is_handed_through;
-        Wanted::default(), events: events_are_read_in_order events_are_read_from_a_time_on an_event_is_stored_once;
+        Wanted::default(), events: events_are_read_in_order events_are_read_from_a_time_on
+            events_are_read_from_behind_a_place an_event_is_stored_once;
         Wanted::default(), archive: definitions_are_kept;
     }
 }

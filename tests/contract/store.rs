@@ -31,7 +31,7 @@ pub(crate) async fn all<F: AsyncFn(&'static str) -> Arc<dyn Store>>(make: F) {
             of_two_commits_from_one_cursor_one_wins notes_need_the_lease;
         write: the_cursor_is_what_was_committed a_commit_writes_several_runs_at_once values_are_put_dropped_and_cleared
             any_bytes_are_kept partitions_do_not_see_each_other outbox_entries_are_overwritten_and_dropped
-            timers_are_armed_moved_and_disarmed what_is_put_and_dropped_at_once_is_gone notes_are_kept_until_removed
+            timers_are_armed_moved_and_disarmed what_is_to_be_told_is_kept_in_order what_is_put_and_dropped_at_once_is_gone notes_are_kept_until_removed
             five_thousand_runs_in_one_commit clearing_empties_the_partition clearing_needs_the_lease;
         index: states_move_runs_between_lists equal_times_are_ordered_by_id pages_are_stable_while_runs_change
             live_runs_are_paged_in_order namespaces_are_apart;

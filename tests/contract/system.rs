@@ -14,6 +14,10 @@ use stepmill_protocol::{Client, Namespace, Problem, RunId};
 use stepmill_tests::server::{NatsServer, RedisServer};
 
 mod child;
+mod event;
+mod explosion;
+mod life;
+mod picky;
 mod schedule;
 
 /// Longer than anything takes on a slow machine.
@@ -37,6 +41,7 @@ impl System {
             jobs: None,
             archive: embedded.archive(),
             events: embedded.events(),
+            life: embedded.life(),
             bus: embedded.bus(),
         };
         let client = Client::new(embedded.api_caller(), Namespace::new("default").unwrap());
@@ -135,9 +140,15 @@ async fn all<F: AsyncFn() -> System>(make: F) {
     cases! {
         child: its_output_flows_on its_failure_can_be_caught an_unknown_workflow_is_said a_cancel_goes_down_the_tree
             a_timeout_ends_it one_that_nobody_waits_for_goes_on many_at_once_are_gathered
-            a_coordinator_that_is_replaced_goes_on one_that_starts_itself_comes_to_an_end;
+            a_coordinator_that_is_replaced_goes_on one_that_is_not_wanted_never_begins
+            one_that_starts_itself_comes_to_an_end;
+        life: what_is_heard_can_be_asked_for_later what_was_not_told_is_told_by_the_next_owner;
+        explosion: each_kind_fails_its_own_step it_fails_wherever_it_stands a_filter_that_explodes_fails_its_listen
+            a_loop_over_one_makes_way;
         schedule: runs_start_again_and_again a_newer_version_replaces_it one_start_catches_up one_run_after_the_other
-            a_name_of_the_systems_own_is_refused;
+            a_name_of_the_systems_own_is_refused a_newer_version_ends_no_run
+            one_that_another_product_version_wrote_goes_on;
+        event: what_is_emitted_is_heard each_event_starts_a_run each_set_of_events_starts_a_run;
     }
 }
 

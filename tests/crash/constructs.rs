@@ -89,6 +89,38 @@ do:
             json!([{ "a": 1 }, { "b": 2 }]),
         ),
         completed(
+            "emit",
+            "
+do:
+  - both:
+      fork:
+        branches:
+          - ear:
+              listen: { to: { any: [{ with: { type: crash.told } }], until: 'length == 40' } }
+              output: { as: '${ unique | length }' }
+          - mouth:
+              for: { each: n, in: '${ [range(40)] }' }
+              do:
+                - tell: { emit: { event: { with: { type: crash.told, data: '${ $n }' } } } }
+                - slow: { call: sleep, with: { ms: 50 } }
+      output: { as: '${ { heard: .[0] } }' }
+",
+            json!({ "heard": 40 }),
+        ),
+        completed(
+            "extension",
+            "
+use:
+  extensions:
+    - count: { extend: call, after: [{ count: { set: '${ 1 }', export: { as: '${ ($context // 0) + 1 }' } } }] }
+do:
+  - one: { call: sleep, with: { ms: 1000 } }
+  - two: { call: sleep, with: { ms: 1000 } }
+  - three: { set: '${ { counted: $context } }' }
+",
+            json!({ "counted": 2 }),
+        ),
+        completed(
             "race",
             "
 do:

@@ -9,10 +9,13 @@
 )]
 
 mod check;
+mod children;
 mod compensation;
 mod constructs;
 mod embedded;
+mod life;
 mod listen;
 mod load;
 mod rounds;
+mod schedule;
 mod takeover;

@@ -30,6 +30,8 @@ fn submitted(plan: &Plan, input: Value) -> Event {
         secret: vec![1; 32],
         key: None,
         parent: None,
+        engine: stepmill_engine::ENGINE_VERSION,
+        cancelled: None,
     })
 }
 
@@ -148,10 +150,23 @@ fn a_fan_out_of_1_000_steps_gathers_all_and_costs_each_step_about_the_same() {
     }
 }
 
-/// Bytes of the control state at its largest, while the first and the last tenth of the items were worked on.
-fn control_bytes_of_a_fan_out(items: usize, concurrency: usize) -> (usize, usize) {
+/// The failure of an attempt that is not tried again.
+fn failure(plan: &Plan, run: &Run, id: CommandId) -> Event {
+    let mut event = success(plan, run, id, Value::clone);
+    if let Event::Report(report) = &mut event {
+        let problem = stepmill_protocol::Problem::own("no", 500, "No", "");
+        report.outcome = ReportOutcome::Failed { problem, retryable: false, retry_after: None, redeliver_after: None };
+    }
+    event
+}
+
+/// Bytes of the control state at its largest, while the first four tenths and the last tenth of the items were worked on, and the output.
+/// Blocks of outputs come together every 4,096 items, so the first part sees them at their most. Every fourth item fails, where that ends
+/// nothing.
+fn control_bytes_of_a_fan_out(items: usize, rule: &str) -> (usize, usize, Value) {
+    let fails = rule.contains("join") || rule.contains("onFailure");
     let plan = plan(&format!(
-        "do: [{{all: {{for: {{in: \"${{ [range({items})] }}\"}}, metadata: {{concurrency: {concurrency}}}, do: [{{work: {{call: work, with: {{item: \"${{ $item }}\"}}}}}}]}}}}]",
+        "do: [{{all: {{for: {{in: \"${{ [range({items})] }}\"}}, metadata: {{concurrency: 100{rule}}}, do: [{{work: {{call: work, with: {{item: \"${{ $item }}\"}}}}}}]}}}}]",
     ));
     let mut open = std::collections::VecDeque::new();
     let mut run = None;
@@ -171,10 +186,9 @@ fn control_bytes_of_a_fan_out(items: usize, concurrency: usize) -> (usize, usize
             }
         }
         if now.state() == RunState::Completed {
-            assert_eq!(now.view(&plan).output, Some((0..items).map(|n| json!([n])).collect()));
-            return (early, late);
+            return (early, late, now.view(&plan).output.unwrap());
         }
-        if done <= items / 10 {
+        if done <= items / 10 * 4 {
             early = early.max(now.encode().unwrap().len());
         } else if done + items / 10 >= items {
             late = late.max(now.encode().unwrap().len());
@@ -183,7 +197,10 @@ fn control_bytes_of_a_fan_out(items: usize, concurrency: usize) -> (usize, usize
             // The oldest or the newest, so that they do not end in order.
             let id = if done % 3 == 0 { open.pop_back() } else { open.pop_front() };
             done += 1;
-            success(&plan, &now, id.unwrap(), |input| json!([input["item"]]))
+            let id = id.unwrap();
+            let event = success(&plan, &now, id, |input| json!([input["item"]]));
+            let fourth = matches!(&event, Event::Report(r) if matches!(&r.outcome, ReportOutcome::Succeeded { output } if output[0].as_u64().unwrap() % 4 == 1));
+            if fails && fourth { failure(&plan, &now, id) } else { event }
         });
         run = Some(now);
     }
@@ -192,6 +209,24 @@ fn control_bytes_of_a_fan_out(items: usize, concurrency: usize) -> (usize, usize
 
 #[test]
 fn a_loop_over_10_000_items_a_hundred_at_a_time_stores_no_more_at_its_end_than_at_its_beginning() {
-    let (early, late) = control_bytes_of_a_fan_out(10_000, 100);
+    let (early, late, output) = control_bytes_of_a_fan_out(10_000, "");
+    assert_eq!(output, (0..10_000).map(|n| json!([n])).collect::<Value>());
+    assert!(late < early + early / 10, "{early} bytes of control state at the beginning, {late} at the end");
+}
+
+#[test]
+fn branches_that_fail_leave_nothing_behind_where_enough_others_succeed() {
+    let (early, late, output) = control_bytes_of_a_fan_out(12_000, ", join: {count: 9000}");
+    assert_eq!(output, (0..12_000).filter(|n| n % 4 != 1).map(|n| json!([n])).collect::<Value>());
+    assert!(late < early + early / 10, "{early} bytes of control state at the beginning, {late} at the end");
+}
+
+#[test]
+fn errors_that_are_kept_are_packed_like_outputs() {
+    let (early, late, output) = control_bytes_of_a_fan_out(12_000, ", onFailure: continue");
+    let errors = output["errors"].as_array().unwrap();
+    assert!(errors.iter().map(|e| e["index"].as_u64().unwrap()).eq((0..12_000).filter(|n| n % 4 == 1)));
+    let given = |n: u64| if n % 4 == 1 { Value::Null } else { json!([n]) };
+    assert_eq!(output["outputs"], (0..12_000).map(given).collect::<Value>());
     assert!(late < early + early / 10, "{early} bytes of control state at the beginning, {late} at the end");
 }

@@ -133,6 +133,8 @@ impl Pair {
             secret: vec![5; 16],
             key: None,
             parent: None,
+            engine: stepmill_engine::ENGINE_VERSION,
+            cancelled: None,
         });
         let mut pair = Self {
             plan,

@@ -29,6 +29,8 @@ fn submit(plan: &Plan, input: Value) -> Outcome {
         secret: vec![1; 32],
         key: None,
         parent: None,
+        engine: stepmill_engine::ENGINE_VERSION,
+        cancelled: None,
     });
     turns(plan, advance(plan, RUN, None, Timestamp(1), &event))
 }

@@ -276,7 +276,11 @@ impl Model<'_> {
                 (mine, start) = (used + 1, when);
                 continue;
             }
-            let Some(handler) = handler else { return (Flow::Done(input.clone()), when, used) };
+            let Some(handler) = handler else {
+                // What only tries again catches nothing at the end.
+                let flow = if attempts > 1 { flow } else { Flow::Done(input.clone()) };
+                return (flow, when, used);
+            };
             let told = json!({ "e": status, "in": input });
             let (flow, when, passes) = self.list(handler, at, pass, told, when);
             return (flow, when, used.max(passes));

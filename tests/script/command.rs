@@ -23,7 +23,8 @@ pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
         "define" => world.define(&block[1..].join("\n")),
         "submit" => {
             let input = args.json("input").unwrap_or_default();
-            world.submit(args.get("key"), input, args.has("other-secret"), parent(&args))
+            let rules = (args.get("engine").map(|engine| engine.parse().unwrap()), args.get("cancelled"));
+            world.submit(args.get("key"), input, args.has("other-secret"), parent(&args), rules)
         }
         "started" => {
             let id = command_id(world, args.plain(0));
@@ -70,7 +71,7 @@ pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
         }),
         "event" => {
             let occurrence = occurrence(world, &args);
-            world.occurred(occurrence)
+            world.occurred(occurrence, args.has("in-doubt"))
         }
         "snapshot" => world.event(Event::Snapshot { state: Vec::new(), values: Vec::new(), as_of: 0 }),
         "may-run" => {
@@ -84,11 +85,15 @@ pub(crate) fn run(world: &mut World, block: &[&str], place: &str) -> String {
             world.value(id, token, ValueId(args.number(1)))
         }
         "show" => world.show(),
+        "tell" => {
+            world.telling = true;
+            "from now on".into()
+        }
         _ => panic!("{place}: no command is called `{verb}`"),
     }
 }
 
-/// `id type [source=…] [at=…] [<attribute>=…] [data=…]`: stored at the time of the script unless said, in the order of the script.
+/// `id type [in-doubt] [source=…] [at=…] [<attribute>=…] [data=…]`: stored at the time of the script unless said, in the order of the script.
 fn occurrence(world: &mut World, args: &Args<'_>) -> Occurrence {
     let mut event = serde_json::json!({
         "specversion": "1.0", "id": args.plain(0), "type": args.plain(1), "source": args.get("source").unwrap_or("/script"),

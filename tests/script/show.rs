@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 use stepmill_definition::plan::Plan;
-use stepmill_engine::{Command, Outcome};
+use stepmill_engine::{Command, Outcome, Told};
 use stepmill_protocol::api::{Folded, RunState, RunView};
 use stepmill_protocol::{
-    ChildEnd, CommandId, Event, PartitionNo, Payload, PoolName, Priority, Problem, RunId, StartRun, SystemAction, Task,
-    Timestamp,
+    ChildEnd, CloudEvent, CommandId, Event, PartitionNo, Payload, PoolName, Priority, Problem, RunId, StartRun,
+    SystemAction, Task, Timestamp,
 };
 
 use crate::world::World;
@@ -57,6 +57,23 @@ pub(crate) fn outcome(world: &mut World, plan: &Plan, outcome: &Outcome) -> Stri
         if view.state != RunState::Running {
             writeln!(text, "{}", end(&view)).unwrap();
         }
+    }
+    text
+}
+
+/// The life-cycle events, one per line.
+pub(crate) fn happened(told: Option<&Told>) -> String {
+    let mut text = String::new();
+    for event in told.into_iter().flat_map(Told::events) {
+        let body: Value = serde_json::from_slice(&event.body).unwrap();
+        let body = CloudEvent::try_from(body).expect("an event that consumers accept");
+        let data = body.data();
+        let of = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let error = data.get("error").map(|e| problem("", &serde_json::from_value(e.clone()).unwrap()));
+        let output = data.get("output").map(|o| format!(" {}", json(o)));
+        let (error, output) = (error.unwrap_or_default(), output.unwrap_or_default());
+        let line = format!("| {} {}{error}{output}", event.kind, of("task"));
+        writeln!(text, "{}", line.trim_end()).unwrap();
     }
     text
 }
@@ -116,6 +133,7 @@ fn act(world: &mut World, action: &SystemAction) -> String {
             let first = start.as_ref().map(|s| format!(" after {}", self::start(s))).unwrap_or_default();
             format!("cancel {}{first}", short(*run))
         }
+        SystemAction::Emit { event, .. } => format!("emit {}", json(event.value())),
     }
 }
 

@@ -64,3 +64,14 @@ pub const RUN_OUTPUT_BYTES: usize = 256 * 1024;
 pub const RUN_OUTPUT_BYTES_MAX: usize = 320 * 1024;
 /// How long a call of an MCP server may take unless it says otherwise.
 pub const MCP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the connection to an MCP server may take to end. Nobody waits for it; then it is dropped, and a server that the worker has
+/// started is killed.
+pub const MCP_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an authority may take to give a token.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Processes that nobody waits for, in one worker.
+pub const RUN_DETACHED_MAX: usize = 32;
+/// How long the output of a process is read on after its end: something that it has started may hold the pipes.
+pub const RUN_PIPE_GRACE: Duration = Duration::from_millis(500);
+/// Bytes of a program's arguments and environment together; the system takes about 2 MiB.
+pub const RUN_ARGUMENT_BYTES_MAX: usize = 1024 * 1024;

@@ -26,15 +26,22 @@ pub struct Timeouts {
     pub overall: Duration,
 }
 
+/// The same, for connections that last: whoever makes a call ends it.
+pub(crate) fn lasting(timeouts: Timeouts) -> Result<Client, reqwest::Error> {
+    builder(timeouts).build()
+}
+
 /// A client that follows no redirects and repeats nothing by itself: both are the caller's business.
 pub(crate) fn client(timeouts: Timeouts) -> Result<Client, reqwest::Error> {
+    builder(timeouts).timeout(timeouts.overall).build()
+}
+
+fn builder(timeouts: Timeouts) -> reqwest::ClientBuilder {
     Client::builder()
         .user_agent(concat!("stepmill/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(timeouts.connect)
-        .timeout(timeouts.overall)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
-        .build()
 }
 
 /// The body, as long as it keeps to the limit of values.

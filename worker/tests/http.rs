@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stepmill_protocol::problem::Standard;
 use stepmill_worker::Failure;
-use stepmill_worker::builtin::Timeouts;
 use stepmill_worker::builtin::http::{HttpStep, TIMEOUTS};
+use stepmill_worker::builtin::{EmitStep, Timeouts, Wire};
 use stepmill_worker::testing::TryStep;
 use wiremock::matchers::{any, basic_auth, body_json, body_string, header, header_exists, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -54,6 +54,40 @@ async fn a_call_carries_method_query_headers_body_and_key() {
     let sent = server.received_requests().await.unwrap();
     let key = sent[0].headers["idempotency-key"].to_str().unwrap().to_owned();
     assert!(key.ends_with(":/do/0/step:1"), "{key}");
+}
+
+#[tokio::test]
+async fn an_event_is_posted_in_its_structured_form() {
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"n": 1}});
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/events"))
+        .and(basic_auth("ann", "pass"))
+        .and(header("content-type", "application/cloudevents+json"))
+        .and(header_exists("idempotency-key"))
+        .and(body_json(&event))
+        .respond_with(ResponseTemplate::new(204))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let send = async |to: &str, event: &Value| {
+        let authentication = json!({"basic": {"username": "ann", "password": "pass"}});
+        let with = json!({"endpoint": {"uri": format!("{}{to}", server.uri()), "authentication": authentication}, "event": event});
+        TryStep::new().run(EmitStep::on(Wire::new(TIMEOUTS).unwrap()), &with).await.result
+    };
+    assert_eq!(send("/events", &event).await.unwrap(), Value::Null);
+    let refused = send("/elsewhere", &event).await.unwrap_err();
+    assert_eq!(refused.problem().status, 404, "{refused}");
+    send("/events", &json!({"type": "t"})).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_login_in_the_url_is_used() {
+    let server = MockServer::start().await;
+    let answer = ResponseTemplate::new(200).set_body_string("in");
+    Mock::given(basic_auth("ann", "p@ss")).respond_with(answer).expect(1).mount(&server).await;
+    let uri = server.uri().replace("http://", "http://ann:p%40ss@");
+    assert_eq!(call(&json!({ "method": "get", "endpoint": uri })).await.unwrap(), "in");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use stepmill_worker::Failure;
 use stepmill_worker::builtin::http::TIMEOUTS;
 use stepmill_worker::builtin::{McpStep, RunRules, Runnable, Wire};
 use stepmill_worker::testing::TryStep;
-use wiremock::matchers::any;
+use wiremock::matchers::{any, body_partial_json, header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mcp_server.py");
@@ -175,4 +175,90 @@ async fn a_server_that_refuses_or_is_away_is_told_by_the_standard_s_kinds() {
     let mut with = to(silent.uri());
     with["timeout"] = 200.into();
     assert!(call(&with).await.unwrap_err().problem().is(Standard::Timeout));
+}
+
+#[tokio::test]
+async fn refusals_keep_their_status_and_what_follows_from_it() {
+    let with = |uri: &str| {
+        let uri = format!("{uri}/mcp?key=hunter2");
+        json!({ "method": "tools/list", "transport": { "http": { "endpoint": uri } } })
+    };
+    for (status, kind, retryable) in [
+        (400, Standard::Communication, false),
+        (401, Standard::Authentication, false),
+        (403, Standard::Authorization, false),
+        (404, Standard::Communication, false),
+        (302, Standard::Communication, false),
+        (429, Standard::Communication, true),
+        (503, Standard::Communication, true),
+    ] {
+        let server = MockServer::start().await;
+        let answer = ResponseTemplate::new(status).insert_header("retry-after", "7").set_body_string("not today");
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        let failure = call(&with(&server.uri())).await.unwrap_err();
+        assert!(failure.problem().is(kind) && failure.is_retryable() == retryable, "{status}: {failure}");
+        assert_eq!(failure.problem().status, status, "{failure}");
+        assert_eq!(failure.delay(), retryable.then_some(Duration::from_secs(7)), "{status}");
+    }
+    let failure = call(&with("http://127.0.0.1:1")).await.unwrap_err();
+    let shown = serde_json::to_string(failure.problem()).unwrap();
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_token_that_was_withdrawn_is_replaced() {
+    let (authority, server) = (MockServer::start().await, MockServer::start().await);
+    for (token, times) in [("old", 1), ("new", 1)] {
+        let given = json!({ "access_token": token, "expires_in": 300 });
+        let answer = ResponseTemplate::new(200).set_body_json(given);
+        Mock::given(any()).respond_with(answer).up_to_n_times(times).expect(times).mount(&authority).await;
+    }
+    let accepted = |token: &str| header("authorization", format!("Bearer {token}").as_str());
+    // The first call is answered with an error of the protocol, the second one is refused while it shows the same token.
+    let error = json!({ "jsonrpc": "2.0", "id": 0, "error": { "code": -32600, "message": "so it got through" } });
+    let answer = ResponseTemplate::new(200).set_body_json(error);
+    Mock::given(accepted("old")).respond_with(answer.clone()).up_to_n_times(1).mount(&server).await;
+    Mock::given(accepted("old")).respond_with(ResponseTemplate::new(401)).expect(1).mount(&server).await;
+    Mock::given(accepted("new")).respond_with(answer).expect(1).mount(&server).await;
+    let policy =
+        json!({ "oauth2": { "authority": authority.uri(), "grant": "client_credentials", "client": { "id": "me" } } });
+    let endpoint = json!({ "uri": server.uri(), "authentication": policy });
+    let with = json!({ "method": "tools/list", "transport": { "http": { "endpoint": endpoint } } });
+    let step = step();
+    for _ in 0..2 {
+        let failure = TryStep::new().run::<_, Value>(step.clone(), &with).await.result.unwrap_err();
+        assert!(failure.to_string().contains("so it got through"), "{failure}");
+    }
+}
+
+/// A server that takes its time to end the session, after the call was answered.
+#[tokio::test]
+async fn an_answer_does_not_wait_for_the_end_of_the_connection() {
+    let server = MockServer::start().await;
+    let answer = |result: Value| {
+        move |request: &wiremock::Request| {
+            let asked: Value = serde_json::from_slice(&request.body).unwrap();
+            let body = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": result });
+            ResponseTemplate::new(200).insert_header("mcp-session-id", "s1").set_body_json(body)
+        }
+    };
+    let about = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": { "name": "slow", "version": "1" } });
+    let slow = ResponseTemplate::new(204).set_delay(Duration::from_secs(60));
+    Mock::given(method("DELETE")).respond_with(slow).mount(&server).await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(405)).mount(&server).await;
+    Mock::given(body_partial_json(json!({ "method": "initialize" }))).respond_with(answer(about)).mount(&server).await;
+    Mock::given(body_partial_json(json!({ "method": "notifications/initialized" })))
+        .respond_with(ResponseTemplate::new(202))
+        .mount(&server)
+        .await;
+    Mock::given(body_partial_json(json!({ "method": "tools/list" })))
+        .respond_with(answer(json!({ "tools": [] })))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let with =
+        json!({ "method": "tools/list", "timeout": 10_000, "transport": { "http": { "endpoint": server.uri() } } });
+    let begin = std::time::Instant::now();
+    assert_eq!(call(&with).await.unwrap()["tools"], json!([]));
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
 }

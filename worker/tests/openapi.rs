@@ -58,6 +58,19 @@ async fn server(document: &str) -> MockServer {
 }
 
 #[tokio::test]
+async fn a_value_does_not_lead_to_another_place() {
+    let server = server(PETS).await;
+    let step = step();
+    for id in [".", ".."] {
+        let parameters = json!({ "id": id, "x-team": "a", "body": {} });
+        let with = json!({ "document": server.uri() + "/api.yaml", "operationId": "putPet", "parameters": parameters });
+        let failure = call(&step, &with).await.unwrap_err();
+        assert!(failure.problem().is(Standard::Configuration), "{failure}");
+        assert!(failure.to_string().contains("leads to another place than `/pets/{id}`"), "{failure}");
+    }
+}
+
+#[tokio::test]
 async fn values_go_where_the_document_says_and_the_document_is_fetched_once() {
     let server = server(PETS).await;
     Mock::given(method("PUT"))

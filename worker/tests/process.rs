@@ -13,6 +13,7 @@ use stepmill_protocol::problem::Standard;
 use stepmill_worker::Failure;
 use stepmill_worker::builtin::http::TIMEOUTS;
 use stepmill_worker::builtin::{RunRules, Runnable, ScriptStep, ShellStep, Wire};
+use stepmill_worker::limit;
 use stepmill_worker::testing::TryStep;
 use tokio::io::AsyncReadExt as _;
 use wiremock::matchers::{any, header};
@@ -91,6 +92,60 @@ async fn the_worker_s_own_environment_stays_with_it() {
     assert!(text.contains("PATH=") && !text.contains("CARGO_MANIFEST_DIR"), "{text}");
     let folder = text.lines().last().unwrap();
     assert!(folder.contains("stepmill-run-") && !Path::new(folder).exists(), "{folder} was left behind");
+}
+
+/// Whether this very process may look into others whatever they are: then nothing can be hidden from what it starts.
+fn sees_everything() -> bool {
+    const PTRACE: u64 = 1 << 19;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    capabilities.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set & PTRACE != 0)
+}
+
+#[tokio::test]
+async fn the_worker_cannot_be_looked_into() {
+    let with = json!({ "command": "cat /proc/$PPID/environ >&2; stat -c %U:%G /proc/$PPID/environ", "return": "all" });
+    let output = shell(rules(), &with).await.unwrap();
+    // What the kernel lets nobody but root read belongs to root.
+    assert_eq!(output["stdout"], "root:root\n", "{output}");
+    if sees_everything() {
+        println!("skipped in part: this process has CAP_SYS_PTRACE, and so has what it starts");
+        return;
+    }
+    assert!(!output["stderr"].as_str().unwrap().contains("CARGO_MANIFEST_DIR"), "{output}");
+}
+
+/// What leaves the group and holds the pipes does not hold the result.
+#[tokio::test]
+async fn a_program_that_is_over_is_not_waited_for() {
+    let begin = Instant::now();
+    let with = json!({ "command": "echo done; setsid sleep 20 & sleep 0.1", "return": "all" });
+    let output = shell(rules(), &with).await.unwrap();
+    assert_eq!((&output["code"], &output["stdout"]), (&json!(0), &json!("done\n")), "{output}");
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn what_no_system_starts_is_refused_for_good() {
+    let zero = json!({ "command": "true", "arguments": ["a\u{0}b"] });
+    let large = json!({ "command": "true", "arguments": ["x".repeat(600_000), "y".repeat(600_000)] });
+    let long = json!({ "command": "true", "arguments": ["x".repeat(300_000)] });
+    for (with, said) in [(zero, "zero byte"), (large, "RUN_ARGUMENT_BYTES_MAX"), (long, "cannot be started")] {
+        let failure = shell(rules(), &with).await.unwrap_err();
+        assert!(!failure.is_retryable() && failure.to_string().contains(said), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn processes_that_nobody_waits_for_are_limited() {
+    let fifo = Fifo::new();
+    let with = json!({ "command": "cat \"$FIFO\"", "environment": { "FIFO": fifo.path }, "passOn": 1 });
+    let rules = rules();
+    for _ in 0..limit::RUN_DETACHED_MAX {
+        assert_eq!(shell(rules.clone(), &with).await.unwrap(), 1);
+    }
+    let failure = shell(rules.clone(), &with).await.unwrap_err();
+    assert!(failure.is_retryable() && failure.to_string().contains("RUN_DETACHED_MAX"), "{failure}");
 }
 
 #[tokio::test]

@@ -35,6 +35,9 @@ pub(crate) struct CoordinatorArgs {
     /// What the servers must promise; refuses to run when they promise less [default: dev] [env: STEPMILL_PROFILE]
     #[arg(long, value_enum, value_name = "PROFILE")]
     profile: Option<DurabilityProfile>,
+    /// Tell life-cycle events to whoever subscribes [default: true] [env: STEPMILL_LIFE_EVENTS]
+    #[arg(long, value_name = "BOOL")]
+    life_events: Option<bool>,
     /// Serve the API over HTTP here [env: STEPMILL_HTTP]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
@@ -53,6 +56,7 @@ impl CoordinatorArgs {
         flags.set("redis_url", self.redis.as_ref());
         flags.set("partitions", self.partitions.as_ref());
         flags.set("profile", self.profile.as_ref());
+        flags.set("life_events", self.life_events.as_ref());
         flags.set("http", self.http.as_ref());
     }
 }

@@ -13,14 +13,20 @@ const EXAMPLES: &str = "\
 Examples:
   stepmill watch 0198f2c4-7a11-7cc0-8a77-0123456789ab
   stepmill watch 0198f2c4-7a11-7cc0-8a77-0123456789ab --json
+  stepmill watch 0198f2c4-7a11-7cc0-8a77-0123456789ab --events
+  stepmill watch 0198f2c4-7a11-7cc0-8a77-0123456789ab --events --json | jq -r .type
 
-With --json: one line per event, and the run at its end. The exit code is 0 when the run completes and 1 when it ends in any other way.";
+With --json: one line per event, and the run at its end. With --events --json: one CloudEvent per line and nothing else.
+The exit code is 0 when the run completes and 1 when it ends in any other way.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WatchArgs {
     /// The run's id
     run: RunId,
+    /// Show the standard's life-cycle events, from the run's beginning on, instead of what the log holds
+    #[arg(long)]
+    events: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
@@ -28,8 +34,13 @@ pub(crate) struct WatchArgs {
 pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<(), CliError> {
     let out = context.out;
     let client = connect::client(context.settings()).await?;
-    let view = follow::follow(&client, out, args.run).await?;
-    out.json(&json!({ "run": view }))?;
+    let view = if args.events {
+        follow::follow_events(&client, out, args.run).await?
+    } else {
+        let view = follow::follow(&client, out, args.run).await?;
+        out.json(&json!({ "run": view }))?;
+        view
+    };
     out.text("")?;
     out.text(&render::run_view(&view))?;
     if view.state == RunState::Completed { Ok(()) } else { Err(CliError::silent(FAILED)) }

@@ -41,8 +41,10 @@ pub struct Plan {
     pub schedule: Option<Schedule>,
     /// `use.secrets`: the names that expressions may refer to as `$secrets.<name>`.
     pub secrets: Vec<String>,
-    /// The `document` block as JSON (for `$workflow.definition`).
+    /// The `document` block as JSON.
     pub document: Value,
+    /// The whole definition as JSON (for `$workflow.definition`); none where its text names no `$workflow`.
+    pub definition: Option<Value>,
     /// `metadata.compensate`: from a task to the node that undoes it. That node lies in no list; its input is an object with
     /// `input` and `output`, which are the task's, and it fails when trying again has not helped.
     pub compensations: BTreeMap<NodeId, NodeId>,
@@ -57,6 +59,13 @@ pub enum Schedule {
     Cron(String),
     /// At once, and this long after each end.
     After(stepmill_protocol::Millis),
+    /// For each set of events.
+    On {
+        /// Which events, as the definition has them.
+        events: Value,
+        /// What the run gets of each.
+        read: ReadAs,
+    },
 }
 
 impl Plan {
@@ -100,10 +109,33 @@ pub struct Node {
     pub kind: NodeKind,
     /// The task as it stands in the definition (for `$task.definition`).
     pub definition: Value,
+    /// What it is, seen from extensions.
+    pub part: Part,
+}
+
+/// What a node is, seen from the extensions of its workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A task as it stands in the definition.
+    Own,
+    /// A task that is extended. It lies in a list of the same name and path, between what comes before and after it; where the
+    /// token goes after the task, it goes after that list.
+    Extended,
+    /// Something of an extension around that task: `$task` speaks of the task.
+    Around(NodeId),
+}
+
+impl Node {
+    /// The task that is extended, where this is the list around one.
+    pub fn extended<'p>(&self, get: impl Fn(NodeId) -> Option<&'p Node>) -> Option<&'p Node> {
+        let NodeKind::Do { children } = &self.kind else { return None };
+        children.iter().filter_map(|id| get(*id)).find(|node| node.part == Part::Extended)
+    }
 }
 
 /// Where a token goes after a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Next {
     /// To the next task of the list that contains this one; after the last one the list ends.
     Continue,
@@ -111,6 +143,8 @@ pub enum Next {
     To(NodeId),
     /// The list that contains the task ends.
     Exit,
+    /// The list that contains that list ends as well: `exit` of an extension's `before`.
+    Leave,
     /// The whole workflow ends.
     End,
 }
@@ -205,6 +239,9 @@ pub struct Call {
     /// Set when this call is the only task of its `try`, the `try`'s retry has no expression and no filter that needs one:
     /// the worker may then have a failed attempt redelivered by the broker under this policy.
     pub broker_retry: Option<stepmill_protocol::RetryPolicy>,
+    /// An `emit`: the value of `with` has the field `event`, which is completed to a CloudEvent when the task begins and is its
+    /// output; where a worker sends it, the field `endpoint` says where to.
+    pub emits: bool,
     /// Set when no worker gets it: the system itself does this, and `pool` is [`PoolName::system`].
     pub system: Option<SystemStep>,
 }
@@ -222,7 +259,12 @@ pub enum SystemStep {
         wait: bool,
         /// Whether its output is the step's; else that is null.
         give_output: bool,
+        /// Whether the run is on its own: one that is not waited for is started while the token goes on, and one that is goes on
+        /// when the step is left.
+        detached: bool,
     },
+    /// `emit`: stores the event, so that runs that listen get it.
+    Emit,
 }
 
 /// `metadata.join` and `metadata.onFailure`: when branches side by side are done, what they give, and what becomes of an
@@ -278,10 +320,19 @@ pub struct Catch {
     pub except_when: Option<Expression>,
     /// Try the body again before `body` below is considered.
     pub retry: Option<Retry>,
-    /// Runs when the error was caught and no retry is left (kind [`NodeKind::Do`]). None: the task's output is its input.
+    /// Runs when the error was caught and no retry is left (kind [`NodeKind::Do`]). None: the task's output is its input, unless
+    /// [`Catch::only_retries`].
     pub body: Option<NodeId>,
     /// `catch.then`: where the token goes after the error was caught (and `body` has ended); the task's `then` where nothing is said.
     pub then: Option<Next>,
+}
+
+impl Catch {
+    /// Whether there is nothing but a retry policy: an error goes on upward when no retry is left.
+    #[must_use]
+    pub const fn only_retries(&self) -> bool {
+        self.retry.is_some() && self.body.is_none() && self.then.is_none()
+    }
 }
 
 /// A retry policy as the definition has it.

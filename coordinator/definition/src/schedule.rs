@@ -1,11 +1,12 @@
-//! `schedule`, as a workflow of its own that starts the other one: it waits for the next time, starts a run and does not wait
-//! for it (`after` does), and begins again. So a schedule is a run, with all that runs have: its next time is a timer, it
-//! survives what runs survive, it is listed, shown and cancelled like one.
+//! `schedule`, as a workflow of its own that starts the other one: it waits for the next time or event, starts a run and does
+//! not wait for it (`after` does), and begins again. So a schedule is a run, with all that runs have: its next time is a timer,
+//! it survives what runs survive, it is listed, shown and cancelled like one. What it starts is on its own: a start holds
+//! nothing up, and ending the schedule ends no run (see [`crate::plan::SystemStep::Workflow`]).
 
 use serde_json::{Value, json};
 use stepmill_protocol::{Millis, WorkflowName};
 
-use crate::plan::{Plan, Schedule};
+use crate::plan::{Plan, ReadAs, Schedule};
 
 /// Ends the name of the workflow that keeps a schedule. No other workflow's name has a `_`.
 pub const SUFFIX: &str = "_schedule";
@@ -26,17 +27,22 @@ impl Plan {
             Schedule::Every(every) => self.every(*every),
             Schedule::Cron(pattern) => json!([
                 { "due": { "wait": format!("${{ {{ cron: {} }} }}", Value::from(pattern.as_str())) } },
-                { "start": { "then": "due", "try": [self.begin(false)], "catch": {} } },
+                { "start": { "then": "due", "run": self.begin(false) } },
             ]),
             Schedule::After(pause) => json!([
-                { "start": { "try": [self.begin(true)], "catch": {} } },
+                { "start": { "try": [{ "begin": { "run": self.begin(true) } }], "catch": {} } },
                 { "due": { "wait": { "milliseconds": pause.0 }, "then": "start" } },
             ]),
+            Schedule::On { events, read } => self.on(events, *read),
         };
         let document = json!({
             "dsl": "1.0.3", "namespace": self.namespace, "name": format!("{}{SUFFIX}", self.name), "version": self.version,
         });
-        Some(json!({ "document": document, "do": steps }).to_string())
+        let mut keeper = json!({ "document": document, "do": steps });
+        if matches!(self.schedule, Some(Schedule::On { .. })) && !self.secrets.is_empty() {
+            keeper["use"] = json!({ "secrets": self.secrets });
+        }
+        Some(keeper.to_string())
     }
 
     /// On the beat of the registration. Where times were missed, one start catches up and the beat goes on.
@@ -48,8 +54,26 @@ impl Plan {
         json!([
             { "first": { "set": { "due": format!("${{ {now} + {every} }}") } } },
             { "due": { "wait": rest } },
-            { "start": { "try": [self.begin(false)], "catch": {} } },
+            { "start": { "run": self.begin(false) } },
             { "next": { "set": { "due": next }, "then": "due" } },
+        ])
+    }
+
+    /// The event that completes a set leads to the start and back to listening in one fold, so that none is missed. A set that
+    /// is too large is given up: it must not end the schedule.
+    fn on(&self, events: &Value, read: ReadAs) -> Value {
+        let read = read.as_str();
+        let mut run = self.begin(false);
+        if let Some(workflow) = run.get_mut("workflow").and_then(Value::as_object_mut) {
+            // What was consumed is the task's input, and so the run's.
+            workflow.remove("input");
+        }
+        json!([
+            { "events": {
+                "try": [{ "next": { "listen": { "to": events, "read": read } } }],
+                "catch": { "do": [{ "pause": { "wait": { "seconds": 1 } } }], "then": "events" },
+            } },
+            { "start": { "run": run, "output": { "as": "${ null }" }, "then": "events" } },
         ])
     }
 
@@ -57,6 +81,6 @@ impl Plan {
         let workflow = json!({
             "namespace": self.namespace, "name": self.name, "version": self.version, "input": {},
         });
-        json!({ "begin": { "run": { "workflow": workflow, "await": wait } } })
+        json!({ "workflow": workflow, "await": wait })
     }
 }

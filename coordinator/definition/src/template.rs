@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::expression::{ExpressionError, Variables};
+use crate::expression::{ExpressionError, Variables, budget};
 use crate::plan::Template;
 
 impl Template {
@@ -15,7 +15,9 @@ impl Template {
     pub fn evaluate(&self, input: &Value, vars: &Variables) -> Result<Arc<Value>, ExpressionError> {
         match self {
             Self::Const(value) => Ok(Arc::clone(value)),
-            Self::Expr(_) | Self::Array(_) | Self::Object(_) => self.build(input, vars).map(Arc::new),
+            Self::Expr(_) | Self::Array(_) | Self::Object(_) => {
+                budget::together(|| self.build(input, vars)).map(Arc::new)
+            }
         }
     }
 

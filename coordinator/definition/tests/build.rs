@@ -6,9 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stepmill_definition::build::{
-    AnyTask, Authentication, Budget, Catch, Join, Problem, Retry, Tasks, Then, Workflow, call, do_, expr, for_each,
-    fork, http, llm, mcp_http, mcp_stdio, openapi, raise, raise_named, run_workflow, script, set, set_expression,
-    shell, switch, try_, wait,
+    AnyTask, Authentication, Budget, Catch, EventFilter, Events, Extension, Join, Problem, ReadAs, Retry, Tasks, Then,
+    Workflow, call, do_, emit, expr, for_each, fork, http, listen, llm, mcp_http, mcp_stdio, openapi, raise,
+    raise_named, run_workflow, script, set, set_expression, shell, switch, try_, wait,
 };
 use stepmill_definition::{compile, digest};
 use stepmill_protocol::{Digest, Priority};
@@ -25,7 +25,7 @@ fn plan(source: &str) -> String {
     // validators of schemas show addresses of memory; the documents of the schemas are compared as JSON
     let shown =
         format!("{:#?}", plan.nodes.iter().map(|n| (&n.path, &n.then, &n.kind, &n.timeout)).collect::<Vec<_>>());
-    format!("{shown}{:?}{:?}{:?}", plan.document, plan.timeout, plan.secrets)
+    format!("{shown}{:?}{:?}{:?}{:?}", plan.document, plan.timeout, plan.secrets, plan.schedule)
 }
 
 /// Says that a builder makes the same as a text.
@@ -221,6 +221,30 @@ fn every_kind_of_task() {
         (try_(list()).catch(Catch::new().retry(Retry::new().exponential_by(3.0).attempts(2))).into(), format!("{{ try: {inner}, catch: {{ retry: {{ backoff: {{ exponential: {{ factor: 3.0 }} }}, limit: {{ attempt: {{ count: 2 }} }} }} }} }}")),
         (try_(list()).catch(Catch::new().retry(Retry::new().constant().attempts(2))).into(), format!("{{ try: {inner}, catch: {{ retry: {{ backoff: {{ constant: {{}} }}, limit: {{ attempt: {{ count: 2 }} }} }} }} }}")),
         (raise(Problem::new("https://e.com/x", 400).title("T").detail("${ .why }")).into(), "{ raise: { error: { type: 'https://e.com/x', status: 400, title: T, detail: '${ .why }' } } }".into()),
+        (
+            listen(Events::any([EventFilter::of_type("a"), EventFilter::with("source", "/s").data("${ .n > 1 }")]).until("length > 2"))
+                .read(ReadAs::Envelope)
+                .for_each(list())
+                .variable("e")
+                .index("n")
+                .each_output_as("${ .data }")
+                .each_export_as("${ . }")
+                .into(),
+            format!("{{ listen: {{ to: {{ any: [ {{ with: {{ type: a }} }}, {{ with: {{ source: /s, data: '${{ .n > 1 }}' }} }} ], until: length > 2 }}, read: envelope }}, foreach: {{ do: {inner}, item: e, at: n, output: {{ as: '${{ .data }}' }}, export: {{ as: '${{ . }}' }} }} }}"),
+        ),
+        (
+            listen(Events::any([]).until_events(Events::one(EventFilter::of_type("stop")))).into(),
+            "{ listen: { to: { any: [], until: { one: { with: { type: stop } } } } } }".into(),
+        ),
+        (
+            listen(Events::all([EventFilter::of_type("a").correlate("k", ".data.k"), EventFilter::of_type("b").correlate_with("k", ".data.k", "${ .k }")])).into(),
+            "{ listen: { to: { all: [ { with: { type: a }, correlate: { k: { from: .data.k } } }, { with: { type: b }, correlate: { k: { from: .data.k, expect: '${ .k }' } } } ] } } }".into(),
+        ),
+        (emit("a").data(json!({ "n": expr(".n") })).attribute("subject", "s").into(), "{ emit: { event: { with: { type: a, data: { n: '${ .n }' }, subject: s } } } }".into()),
+        (
+            emit("a").endpoint("https://h").authentication(Authentication::bearer("t")).pool("hub").priority(Priority::High).into(),
+            "{ emit: { event: { with: { type: a } } }, metadata: { endpoint: { uri: 'https://h', authentication: { bearer: { token: t } } }, pool: hub, priority: high } }".into(),
+        ),
         (wait(Duration::ZERO).into(), "{ wait: { seconds: 0 } }".into()),
     ];
     for (task, text) in cases {
@@ -229,6 +253,32 @@ fn every_kind_of_task() {
             &format!("{HEAD}do: [ {{ s: {text} }}, {{ t: {{ set: {{ z: 1 }} }} }} ]"),
         );
     }
+}
+
+#[test]
+fn what_stands_around_the_tasks() {
+    let beat = || Workflow::new("n", "w", "1.0.0").task("t", set(json!({ "z": 1 })));
+    let text = |schedule: &str| format!("{HEAD}schedule: {{ {schedule} }}\ndo: [ {{ t: {{ set: {{ z: 1 }} }} }} ]");
+    same(&beat().every(Duration::from_secs(5)), &text("every: { seconds: 5 }"));
+    same(&beat().cron("0 6 * * MON"), &text("cron: 0 6 * * MON"));
+    same(&beat().after("PT1M"), &text("after: PT1M"));
+    let on = beat().on(Events::one(EventFilter::of_type("a")), ReadAs::Raw);
+    same(&on, &text("on: { one: { with: { type: a } } }, read: raw"));
+    let undo = Workflow::new("n", "w", "1.0.0").define_function("undo", call("undo"));
+    same(
+        &undo.task("t", call("work").compensate("undo")),
+        &format!(
+            "{HEAD}use: {{ functions: {{ undo: {{ call: undo }} }} }}\ndo: [ {{ t: {{ call: work, metadata: {{ compensate: undo }} }} }} ]"
+        ),
+    );
+    let list = || Tasks::new().task("w", wait("PT1S"));
+    let both = beat().extension("a", Extension::of("set").when("$task.name == \"t\"").before(list()).after(list()));
+    same(
+        &both.extension("b", Extension::of("all").after(list())),
+        &format!(
+            "{HEAD}use: {{ extensions: [ {{ a: {{ extend: set, when: '$task.name == \"t\"', before: [ {{ w: {{ wait: PT1S }} }} ], after: [ {{ w: {{ wait: PT1S }} }} ] }} }}, {{ b: {{ extend: all, after: [ {{ w: {{ wait: PT1S }} }} ] }} }} ] }}\ndo: [ {{ t: {{ set: {{ z: 1 }} }} }} ]"
+        ),
+    );
 }
 
 #[test]

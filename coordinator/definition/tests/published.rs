@@ -58,7 +58,7 @@ fn it_is_a_schema_and_says_what_each_key_is() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     assert!(jsonschema::meta::is_valid(&schema));
     for (name, group) in schema["$defs"].as_object().unwrap() {
-        if ["stepHints", "loopHints", "joinHints", "llm", "budget"].contains(&name.as_str()) {
+        if ["stepHints", "loopHints", "joinHints", "emitHints", "llm", "budget"].contains(&name.as_str()) {
             for (key, value) in group["properties"].as_object().unwrap() {
                 assert!(value["description"].is_string(), "{name}.{key} has no description");
             }
@@ -103,6 +103,24 @@ fn both_judge_our_keys_alike() {
         let child = "{ workflow: { namespace: shop, name: w, version: '1.0.0' } }";
         tasks.push(format!("{{ run: {child}, metadata: {{ pool: {pool} }} }}"));
     }
+    let emit =
+        |metadata: &str| format!("{{ emit: {{ event: {{ with: {{ type: t }} }} }}, metadata: {{ {metadata} }} }}");
+    let endpoints = [
+        "'https://e.com'",
+        "{ uri: 'https://e.com/{a}' }",
+        "{ uri: 'https://e.com', more: 1 }",
+        "{}",
+        "5",
+        "[]",
+        "null",
+    ];
+    for endpoint in endpoints {
+        tasks.push(emit(&format!("endpoint: {endpoint}")));
+        tasks.push(emit(&format!("endpoint: {endpoint}, pool: gpu, priority: high")));
+        tasks.push(emit(&format!("endpoint: {endpoint}, pool: 5")));
+        tasks.push(call(&format!("endpoint: {endpoint}")));
+    }
+    tasks.extend([emit("pool: 5"), emit("priority: odd"), call("compensate: 5"), loops("compensate: 5")]);
     for priority in ["high", "normal", "low", "urgent", "''", "1", "null"] {
         tasks.push(call(&format!("priority: {priority}")));
         tasks.push(loops(&format!("priority: {priority}")));
@@ -137,13 +155,21 @@ fn both_judge_our_keys_alike() {
     for name in ["agent", "approve", "gate", "ladder", "greet"] {
         tasks.push(format!("{{ call: {name} }}"));
     }
-    let places: [fn(&str) -> String; 7] = [
+    let places: [fn(&str) -> String; 9] = [
         |task| format!("{HEAD}do: [ {{ t: {task} }} ]"),
         |task| format!("{HEAD}do: [ {{ d: {{ do: [ {{ t: {task} }} ] }} }} ]"),
         |task| format!("{HEAD}do: [ {{ l: {{ for: {{ in: .xs }}, do: [ {{ t: {task} }} ] }} }} ]"),
         |task| format!("{HEAD}do: [ {{ f: {{ fork: {{ branches: [ {{ t: {task} }} ] }} }} }} ]"),
         |task| format!("{HEAD}do: [ {{ y: {{ try: [ {{ t: {task} }} ], catch: {{}} }} }} ]"),
         |task| format!("{HEAD}do: [ {{ y: {{ try: [], catch: {{ do: [ {{ t: {task} }} ] }} }} }} ]"),
+        |task| {
+            format!(
+                "{HEAD}do: [ {{ l: {{ listen: {{ to: {{ any: [], until: .x }} }}, foreach: {{ do: [ {{ t: {task} }} ] }} }} }} ]"
+            )
+        },
+        |task| {
+            format!("{HEAD}use: {{ extensions: [ {{ e: {{ extend: wait, before: [ {{ t: {task} }} ] }} }} ] }}\ndo: []")
+        },
         |task| format!("{HEAD}use: {{ functions: {{ f: {task} }} }}\ndo: [ {{ t: {{ call: f }} }} ]"),
     ];
     let schema = published();

@@ -89,12 +89,12 @@ pub(crate) fn fold<'p>(
         }
         Phase::Parked(live, problem) => match event {
             Event::Cancel { reason } => {
-                let mut walk = Walk::new(plan, at, head, tally, values, errands, live);
+                let mut walk = Walk::new(plan, at, head, tally, values, errands, live).observed(observer);
                 let answer = cancel::put_aside(&mut walk, reason);
                 walk.go(answer)
             }
             Event::Signal { name, .. } if name == UNDO_AGAIN && live.ending.is_some() => {
-                let mut walk = Walk::new(plan, at, head, tally, values, errands, live);
+                let mut walk = Walk::new(plan, at, head, tally, values, errands, live).observed(observer);
                 walk.undo_last();
                 walk.go(Folded::Applied)
             }
@@ -124,20 +124,22 @@ pub(crate) fn fold<'p>(
 
 /// A run on its way, and an event.
 fn on_the_way(mut walk: Walk<'_>, event: &Event) -> Outcome {
-    let answer = match event {
+    if let Event::Park { reason } = event {
+        return park::fold(walk, reason);
+    }
+    let answer = walk.one_step(|walk| match event {
         Event::Submitted(submitted) => submit::again(&walk.head, submitted),
-        Event::Report(report) => report::fold(&mut walk, report),
-        Event::Signal { id, name, data } => signal::fold(&mut walk, id.into_bytes(), name, data),
-        Event::TimerDue { timer } => timer::fold(&mut walk, *timer),
-        Event::Cancel { reason } => cancel::fold(&mut walk, reason),
-        Event::Resume { number } => resume::fold(&mut walk, *number),
-        Event::TaskLost { id } => lost::fold(&mut walk, *id),
-        Event::Acted { id, outcome } => acted::fold(&mut walk, *id, outcome),
-        Event::ChildEnded { id, child, end, usage } => child::fold(&mut walk, *id, *child, end, *usage),
-        Event::Occurred(event) => occurred::fold(&mut walk, event),
-        Event::Park { reason } => return park::fold(walk, reason),
-        Event::Snapshot { .. } => ignored("a snapshot is not an event of the run"),
-    };
+        Event::Report(report) => report::fold(walk, report),
+        Event::Signal { id, name, data } => signal::fold(walk, id.into_bytes(), name, data),
+        Event::TimerDue { timer } => timer::fold(walk, *timer),
+        Event::Cancel { reason } => cancel::fold(walk, reason),
+        Event::Resume { number } => resume::fold(walk, *number),
+        Event::TaskLost { id } => lost::fold(walk, *id),
+        Event::Acted { id, outcome } => acted::fold(walk, *id, outcome),
+        Event::ChildEnded { id, child, end, usage } => child::fold(walk, *id, *child, end, *usage),
+        Event::Occurred(event) => occurred::fold(walk, event),
+        Event::Park { .. } | Event::Snapshot { .. } => ignored("a snapshot is not an event of the run"),
+    });
     walk.go(answer)
 }
 

@@ -5,8 +5,8 @@ use stepmill_definition::plan::{Node, NodeId, NodeKind, Plan};
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Problem, ValueId};
 
-use crate::ENGINE_VERSION;
 use crate::frame::{Ends, Frame, FrameId, Ready, State};
+use crate::rules::ENGINE_VERSION;
 use crate::run::{Last, Live, Phase, Run};
 
 /// Counted numbers stay far below this in any run that could exist.

@@ -1,5 +1,5 @@
 //! What a run still has to say to others though none of its steps waits for it: that it has ended, that a run it had started
-//! is of no use any more. Errands are committed with the state that makes them and outlive the run's end; each is done when
+//! is of no use any more, that one is to start. Errands are committed with the state that makes them and outlive the run's end; each is done when
 //! the owner says so.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use stepmill_definition::plan::{NodeId, NodeKind, Plan, SystemStep};
 use stepmill_protocol::{ChildEnd, CommandId, Event, Parent, Pass, Problem, RunId, StartRun, SystemAction, Visit};
 
 use crate::command::Command;
+use crate::emit;
 use crate::frame::{Call, State};
 use crate::run::{End, Head, Phase, Run};
 use crate::values::Held;
@@ -28,6 +29,9 @@ pub(crate) enum Errand {
     /// End a run that a step of this one has started.
     #[serde(rename = "c")]
     Cancel(RunId, Option<Unsure>),
+    /// Start the run that a step names, with this input.
+    #[serde(rename = "s")]
+    Start(NodeId, Held),
 }
 
 /// A start of which nobody has said that it was carried out.
@@ -53,6 +57,7 @@ impl Errand {
         match self {
             Self::Tell | Self::Cancel(_, None) => Ok(()),
             Self::Cancel(_, Some(unsure)) => Some(&mut unsure.with).into_iter().try_for_each(f),
+            Self::Start(_, with) => Some(with).into_iter().try_for_each(f),
         }
     }
 }
@@ -70,7 +75,7 @@ impl Run {
             return None;
         }
         if let Some(errand) = self.errands.get(&id.visit).filter(|_| errand_id(id.run, id.visit) == id) {
-            return self.errand(plan, errand);
+            return self.errand(plan, id, errand);
         }
         let Phase::Live(live) = &self.phase else { return None };
         let frame = live.frames.get(live.calls.get(&id.visit)?)?;
@@ -81,12 +86,17 @@ impl Run {
         let NodeKind::Call(step) = &plan.get(frame.node)?.kind else { return None };
         match step.system.as_ref()? {
             SystemStep::Workflow { .. } => start(&self.head, plan, frame.node, id, &call.with).map(SystemAction::Start),
+            SystemStep::Emit => Some(SystemAction::Emit {
+                namespace: self.head.namespace.clone(),
+                event: Box::new(emit::completed(call)?),
+            }),
         }
     }
 
-    fn errand(&self, plan: &Plan, errand: &Errand) -> Option<SystemAction> {
+    fn errand(&self, plan: &Plan, id: CommandId, errand: &Errand) -> Option<SystemAction> {
         match errand {
             Errand::Tell => self.tell(),
+            Errand::Start(node, with) => start(&self.head, plan, *node, id, with).map(SystemAction::Start),
             Errand::Cancel(run, unsure) => {
                 let start = unsure.as_ref().and_then(|unsure| {
                     let Unsure { node, visit, pass, dispatch, with } = unsure;

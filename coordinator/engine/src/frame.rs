@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stepmill_definition::plan::NodeId;
+use stepmill_definition::plan::{Next, NodeId};
 use stepmill_protocol::{CommandId, Pass, PoolName, Priority, RunId, TimerId, Timestamp, Visit};
 
 use crate::bin::Bin;
@@ -43,6 +43,10 @@ pub(crate) struct Frame {
     /// The task's timeout.
     pub(crate) timeout: Option<TimerId>,
     pub(crate) state: State,
+    /// Where the token goes after the list around an extended task, once the task has said so. Last: it is left out of the stored
+    /// form where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) then: Option<Next>,
 }
 
 /// What a task is doing.
@@ -139,9 +143,12 @@ pub(crate) struct Join {
     /// Branches that failed without failing the task.
     #[serde(default)]
     pub(crate) failed: u64,
-    /// Their errors, where the task's output tells them.
+    /// Their errors, where the task's output tells them, as far as they are in none of the blocks.
     #[serde(default)]
-    pub(crate) errors: BTreeMap<u64, Held>,
+    pub(crate) errors: Loose,
+    /// The errors of the first ones.
+    #[serde(default)]
+    pub(crate) error_blocks: Blocks,
 }
 
 impl Join {
@@ -155,22 +162,24 @@ impl Join {
             bytes: 0,
             blocks: Blocks::default(),
             failed: 0,
-            errors: BTreeMap::new(),
+            errors: Loose::default(),
+            error_blocks: Blocks::default(),
         }
     }
 
     fn each_held(&mut self) -> impl Iterator<Item = &mut Held> {
-        self.outputs.each_held().chain(self.blocks.each_held()).chain(self.errors.values_mut())
+        let (outputs, errors) = (self.outputs.each_held(), self.errors.each_held());
+        outputs.chain(self.blocks.each_held()).chain(errors).chain(self.error_blocks.each_held())
     }
 
     /// Branches that have given something.
     pub(crate) fn gave(&self) -> u64 {
-        self.blocks.covered() + self.outputs.len() as u64
+        self.blocks.given() + self.outputs.given()
     }
 
-    /// Values in it.
+    /// Entries in it.
     pub(crate) fn gathered(&self) -> usize {
-        self.outputs.len() + self.blocks.len() + self.errors.len()
+        self.outputs.len() + self.blocks.len() + self.errors.len() + self.error_blocks.len()
     }
 }
 

@@ -8,7 +8,8 @@ pub(crate) fn descriptor(at: Timestamp) -> Value {
     json!({ "iso8601": iso8601(at), "epoch": { "seconds": at.0 / 1000, "milliseconds": at.0 } })
 }
 
-fn iso8601(at: Timestamp) -> String {
+/// A time of RFC 3339, in UTC.
+pub(crate) fn iso8601(at: Timestamp) -> String {
     let (days, ms) = (at.0 / 86_400_000, at.0 % 86_400_000);
     let (year, month, day) = civil(days);
     let (h, m, s, f) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000);

@@ -14,18 +14,21 @@
 //! | `transition/` | one kind of event per file |
 //! | `walk/` | one kind of node per file: entering, leaving, failing |
 //! | `frame`, `run`, `values` | the state |
+//! | `rules` | what differs between versions of the rules |
 //! | `errand` | what outlives the step that wanted it, and the run |
 //! | `event/` | which events fit, and which runs may wait for one |
 //! | `retry`, `visit`, `secret`, `scope`, `mention` | one rule each |
 //! | `codec`, `check` | the stored form, and what must be true of it |
 //! | `query`, `view` | what others may ask |
 //! | `observe` | what a fold passed, for tests of definitions |
+//! | `life/` | the standard's life-cycle events |
 
 mod advance;
 mod bin;
 mod check;
 mod codec;
 mod command;
+mod emit;
 mod errand;
 mod event;
 mod fault;
@@ -33,10 +36,12 @@ mod fingerprint;
 mod frame;
 mod gathered;
 mod instant;
+mod life;
 mod mention;
 mod observe;
 mod query;
 mod retry;
+mod rules;
 mod run;
 mod scope;
 mod secret;
@@ -50,9 +55,8 @@ pub use advance::{Outcome, advance};
 pub use codec::CorruptRun;
 pub use command::Command;
 pub use event::{Candidates, Listeners};
+pub use life::{Happening, LifeEvent, Told, advance_telling};
 pub use observe::{Observer, Passed, observe};
+pub use rules::ENGINE_VERSION;
 pub use run::Run;
 pub use values::ValueChanges;
-
-/// The version of the engine's rules. Each run records the one it was started under, and a fold uses that version's rules.
-pub const ENGINE_VERSION: u32 = 1;

@@ -6,6 +6,7 @@ use stepmill_definition::plan::{NodeId, Plan};
 use stepmill_protocol::{Event, RunId, Timestamp};
 
 use crate::advance::{Outcome, fold};
+use crate::life::Tale;
 use crate::run::Run;
 use crate::walk::Walk;
 
@@ -30,13 +31,17 @@ pub enum Passed {
 
 /// Looks on while events are folded.
 #[derive(Debug, Default)]
-pub struct Observer(RefCell<Vec<Passed>>);
+pub struct Observer {
+    pub(crate) passed: RefCell<Vec<Passed>>,
+    /// What is told of tasks, for one that wants that instead.
+    pub(crate) tale: Option<RefCell<Tale>>,
+}
 
 impl Observer {
     /// What was passed since the last call, in order.
     #[must_use]
     pub fn take(&self) -> Vec<Passed> {
-        self.0.take()
+        self.passed.take()
     }
 }
 
@@ -55,8 +60,14 @@ impl<'p> Walk<'p> {
 
     /// Tells whoever looks on.
     pub(crate) fn passed(&self, what: Passed) {
-        if let Some(observer) = self.observer {
-            observer.0.borrow_mut().push(what);
+        match self.observer {
+            Some(Observer { tale: None, passed }) => passed.borrow_mut().push(what),
+            Some(Observer { tale: Some(_), .. }) => {
+                if let Passed::Retried(node) = what {
+                    self.tell_retried(node);
+                }
+            }
+            None => {}
         }
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Decision {
     Retry { delay: Millis },
     /// It is caught for good: the `catch` runs.
     Handle,
+    /// No retry is left, and the `catch` has nothing else.
+    GiveUp,
 }
 
 impl Walk<'_> {
@@ -36,19 +38,20 @@ impl Walk<'_> {
             return Ok(Decision::Up);
         }
         let (Some(retry), State::Try(t)) = (&catch.retry, &frame.state) else { return Ok(Decision::Handle) };
+        let at_last = || if catch.only_retries() { Decision::GiveUp } else { Decision::Handle };
         if fault.terminal || !self.both(&site, retry.when.as_ref(), retry.except_when.as_ref(), &on)? {
-            return Ok(Decision::Handle);
+            return Ok(at_last());
         }
         let failed = t.failed.saturating_add(fault.attempts);
         let policy = self.policy(&site, retry, &on)?;
         if failed >= policy.attempts_max {
-            return Ok(Decision::Handle);
+            return Ok(at_last());
         }
         let chance = self.head.secret.chance(frame.chain.map_or(0, |c| c.0), failed);
         let delay = policy.delay(failed, chance).max(fault.retry_after).min(limit::DURATION_MAX);
         let ends = policy.duration_max.map(|max| frame.began.plus(max));
         if ends.is_some_and(|ends| self.at.plus(delay) > ends) {
-            return Ok(Decision::Handle);
+            return Ok(at_last());
         }
         Ok(Decision::Retry { delay })
     }

@@ -11,7 +11,7 @@ use stepmill_protocol::{
 
 use crate::bin::Bin;
 use crate::errand::Errands;
-use crate::frame::{Frame, FrameId, Ready, State, Timer};
+use crate::frame::{EventPlace, Frame, FrameId, Ready, State, Timer};
 use crate::secret::RunSecret;
 use crate::values::{Held, ValueChanges, Values};
 
@@ -110,6 +110,9 @@ pub(crate) struct Live {
     /// How the run ends once they are undone; set while that is under way.
     #[serde(default)]
     pub(crate) ending: Option<Box<End>>,
+    /// Up to where the run has taken events.
+    #[serde(default)]
+    pub(crate) heard: EventPlace,
     /// Which frame waits for the report on a visit; made from the frames after a load.
     #[serde(skip)]
     pub(crate) calls: BTreeMap<Visit, FrameId>,

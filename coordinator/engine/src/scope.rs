@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
-use stepmill_definition::expression::{Expression, Variables};
-use stepmill_definition::plan::{DurationSpec, Node, NodeKind, Template};
+use stepmill_definition::expression::{Expression, Variables, budget};
+use stepmill_definition::plan::{DurationSpec, Node, NodeKind, Part, Template};
 use stepmill_definition::schema::Schema;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Millis, StepPath, Timestamp, limit};
@@ -158,9 +158,11 @@ impl Walk<'_> {
         add(&names.context, &|| of(site.context.or(self.live.context.as_ref())));
         add(&names.input, &|| of(site.input));
         add(&names.output, &|| of(site.output));
-        add(&names.task, &|| site.node.map(|node| Arc::new(task(site, node))));
+        add(&names.task, &|| site.node.map(|node| Arc::new(self.task(site, node))));
         add(&names.workflow, &|| Some(Arc::new(self.workflow_descriptor())));
-        add(&names.runtime, &|| Some(Arc::new(json!({ "name": "stepmill", "version": self.head.engine.to_string() }))));
+        add(&names.runtime, &|| {
+            Some(Arc::new(json!({ "name": "stepmill", "version": self.head.engine.to_string(), "metadata": {} })))
+        });
         add(&names.secrets, &|| Some(Arc::new(self.secrets())));
         found
     }
@@ -226,17 +228,40 @@ impl Walk<'_> {
         let NodeKind::For { items: template, .. } = &node.kind else { return None };
         let site = Site { context: items.context.as_ref(), ..Site::inside(node, frame) };
         let on = frame.input.as_ref().map(|h| h.value().clone()).unwrap_or_default();
-        let list = self.evaluate(&site, template, &on).ok()?;
+        // Whether the list is still in memory must not change what the step may do.
+        let list = budget::apart(|| self.evaluate(&site, template, &on)).ok()?;
         Some(items.memo.get_or_init(|| list).clone())
     }
 
     fn workflow_descriptor(&self) -> Value {
         json!({
             "id": self.head.id.to_string(),
-            "definition": { "document": self.plan.document },
+            "definition": self.plan.definition,
             "input": self.live.input.as_ref().map(|h| h.value().as_ref()),
             "startedAt": instant::descriptor(self.head.submitted_at),
         })
+    }
+
+    /// The task as it stands in the definition, what it got and when it began. To an extension, `$task` is the task that it
+    /// extends, with the fields of that one's definition at hand.
+    fn task(&self, site: &Site<'_>, node: &Node) -> Value {
+        let of = |held: Option<&Held>| held.map(|h| h.value().as_ref().clone());
+        let about = match node.part {
+            Part::Around(extended) => self.plan.get(extended),
+            Part::Own | Part::Extended => None,
+        };
+        let mut fields = about.and_then(|about| about.definition.as_object().cloned()).unwrap_or_default();
+        let told = about.unwrap_or(node);
+        fields.insert("name".into(), told.name.as_ref().into());
+        fields.insert("reference".into(), told.path.0.as_ref().into());
+        fields.insert("definition".into(), told.definition.clone());
+        fields.insert("input".into(), of(site.raw).unwrap_or_default());
+        match of(site.raw_output) {
+            Some(output) => fields.insert("output".into(), output),
+            None => fields.remove("output"),
+        };
+        fields.insert("startedAt".into(), instant::descriptor(site.began));
+        Value::Object(fields)
     }
 
     /// Names to references, which a worker replaces by the secrets' values. The values themselves never come here.
@@ -245,20 +270,6 @@ impl Walk<'_> {
         let fields = self.plan.secrets.iter().map(|name| (name.clone(), scope.reference(name).into()));
         Value::Object(fields.collect::<Map<_, _>>())
     }
-}
-
-fn task(site: &Site<'_>, node: &Node) -> Value {
-    let of = |held: Option<&Held>| held.map(|h| h.value().as_ref().clone());
-    let mut fields = Map::new();
-    fields.insert("name".into(), node.name.as_ref().into());
-    fields.insert("reference".into(), node.path.0.as_ref().into());
-    fields.insert("definition".into(), node.definition.clone());
-    fields.insert("input".into(), of(site.raw).unwrap_or_default());
-    if let Some(output) = of(site.raw_output) {
-        fields.insert("output".into(), output);
-    }
-    fields.insert("startedAt".into(), instant::descriptor(site.began));
-    Value::Object(fields)
 }
 
 /// Holds a value against a schema.

@@ -1,6 +1,6 @@
 //! A run as clients see it.
 
-use stepmill_definition::plan::{NodeId, NodeKind, Plan};
+use stepmill_definition::plan::{NodeId, NodeKind, Plan, SystemStep};
 use stepmill_protocol::api::{ParentView, RunView, StepView, WaitsFor};
 use stepmill_protocol::{AttemptNo, Problem, RunId, StepPath};
 
@@ -90,8 +90,8 @@ impl Live {
                 TryPhase::Body(_) | TryPhase::Catch(_) => None,
             },
             State::Call(call) => {
-                let kind = plan.get(frame.node).and_then(|node| match &node.kind {
-                    NodeKind::Call(step) => Some(step.kind.clone()),
+                let step = plan.get(frame.node).and_then(|node| match &node.kind {
+                    NodeKind::Call(step) => Some(step),
                     NodeKind::Do { .. }
                     | NodeKind::Set { .. }
                     | NodeKind::Switch { .. }
@@ -106,8 +106,10 @@ impl Live {
                 let waits_for = if call.not_before.is_some() { WaitsFor::Retry } else { WaitsFor::Report };
                 let attempt = Some(AttemptNo(call.attempt()));
                 let until = call.not_before.or(frame.timeout.and_then(until));
-                let child = call.pool.is_system().then(|| child(plan, frame.node, &call.id(run))).flatten();
-                Some(StepView { attempt, kind, until, child, ..step(path, waits_for) })
+                let starts = step.is_some_and(|s| matches!(s.system, Some(SystemStep::Workflow { .. })));
+                let child = starts.then(|| child(plan, frame.node, &call.id(run))).flatten();
+                let kind = step.map(|step| step.kind.clone());
+                Some(StepView { attempt, kind, until, child, ..self::step(path, waits_for) })
             }
         }
     }

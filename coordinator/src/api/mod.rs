@@ -4,6 +4,7 @@
 mod change;
 mod define;
 mod event;
+mod life;
 mod read;
 mod schedule;
 mod submit;
@@ -23,7 +24,8 @@ use crate::port::queue::QueueError;
 use crate::port::store::StoreError;
 use crate::shared::Shared;
 
-pub(crate) use submit::{NewRun, start_run};
+pub(crate) use event::take_in;
+pub(crate) use submit::{NewRun, start_run, start_run_ended};
 
 /// How long a caller waits for the owner's answer. A takeover takes at most three seconds.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -63,6 +65,7 @@ impl ApiHandler for Api {
                 verb::RESULT => reply(content, read::get(s, &namespace, read(content, &body)?, true).await?),
                 verb::LIST => reply(content, read::list(s, &namespace, read(content, &body)?).await?),
                 verb::HISTORY => reply(content, read::history(s, &namespace, read(content, &body)?).await?),
+                verb::LIFE => reply(content, life::life(s, &namespace, read(content, &body)?).await?),
                 verb::CANCEL => reply(content, change::cancel(s, &namespace, read(content, &body)?).await?),
                 verb::SIGNAL => reply(content, change::signal(s, &namespace, read(content, &body)?).await?),
                 verb::EVENT => reply(content, event::take_in(s, &namespace, read(content, &body)?).await?),

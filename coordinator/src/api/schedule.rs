@@ -1,7 +1,7 @@
 //! Keeping schedules: the newest version of a workflow counts. Its schedule is a run of a workflow of its own (see
 //! [`Plan::keeper`]); those of other versions are ended.
 
-use stepmill_definition::plan::Plan;
+use stepmill_definition::plan::{Plan, Schedule};
 use stepmill_protocol::api::RunState;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Event, PartitionNo, Problem, RunId, Version, WorkflowName, limit};
@@ -23,11 +23,20 @@ pub(super) async fn keep_schedule(shared: &Shared, plan: &Plan) -> Result<(), Pr
     if !is_newest(shared, plan).await? {
         return Ok(());
     }
-    end_others(shared, plan, &keeper, Some(&plan.version)).await?;
-    let Some(source) = plan.keeper() else { return Ok(()) };
-    let compiled = stepmill_definition::compile(&source)
-        .map_err(|e| Problem::standard(Standard::Runtime, format!("the schedule cannot be kept: {e}")))?;
-    keep(shared, compiled.plan, source).await?;
+    let Some(source) = plan.keeper() else {
+        return end_others(shared, plan, &keeper, Some(&plan.version)).await;
+    };
+    // One that listens must be there before those of other versions go: an event between them would start no run.
+    let listens = matches!(plan.schedule, Some(Schedule::On { .. }));
+    if !listens {
+        end_others(shared, plan, &keeper, Some(&plan.version)).await?;
+    }
+    // A definition never changes: where this product wrote another text for the version, that one goes on.
+    if find_digest(shared, &plan.namespace, &keeper, Some(&plan.version)).await?.is_none() {
+        let compiled = stepmill_definition::compile(&source)
+            .map_err(|e| Problem::standard(Standard::Runtime, format!("the schedule cannot be kept: {e}")))?;
+        keep(shared, compiled.plan, source).await?;
+    }
     let new = NewRun {
         workflow: keeper.clone(),
         version: Some(plan.version.clone()),
@@ -37,6 +46,9 @@ pub(super) async fn keep_schedule(shared: &Shared, plan: &Plan) -> Result<(), Pr
         parent: None,
     };
     start_run(shared, &plan.namespace, new).await?;
+    if listens {
+        end_others(shared, plan, &keeper, Some(&plan.version)).await?;
+    }
     // Another version may have come meanwhile, and have looked for this schedule before it was there.
     if !is_newest(shared, plan).await? {
         end_others(shared, plan, &keeper, None).await?;

@@ -32,6 +32,25 @@ pub(super) async fn submit(
 
 /// Starts a run; answers once it is committed.
 pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRun) -> Result<SubmitResponse, Problem> {
+    append_submission(shared, namespace, new, None).await
+}
+
+/// Puts a run there that has ended before it began, so that it never begins; a run that exists is left alone and said not to be created.
+pub(crate) async fn start_run_ended(
+    shared: &Shared,
+    namespace: &Namespace,
+    new: NewRun,
+    reason: &str,
+) -> Result<SubmitResponse, Problem> {
+    append_submission(shared, namespace, new, Some(reason.to_owned())).await
+}
+
+async fn append_submission(
+    shared: &Shared,
+    namespace: &Namespace,
+    new: NewRun,
+    cancelled: Option<String>,
+) -> Result<SubmitResponse, Problem> {
     check(&new)?;
     let NewRun { workflow, version, input, key, run, parent } = new;
     let digest = super::define::find_digest(shared, namespace, &workflow, version.as_ref())
@@ -50,6 +69,8 @@ pub(crate) async fn start_run(shared: &Shared, namespace: &Namespace, new: NewRu
         secret: Uuid::new_v4().into_bytes().iter().chain(Uuid::new_v4().as_bytes()).copied().collect(),
         key,
         parent,
+        engine: stepmill_engine::ENGINE_VERSION,
+        cancelled,
     });
     match append_and_wait(shared, run, event).await? {
         Folded::Applied => Ok(SubmitResponse { run, created: true }),

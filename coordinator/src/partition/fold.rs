@@ -1,11 +1,12 @@
 //! One batch: load what is not in memory, advance each run event by event, commit everything at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use stepmill_definition::plan::Plan;
-use stepmill_engine::{Run, advance};
+use stepmill_engine::{Run, advance, advance_telling};
 use stepmill_protocol::api::Folded;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{DeadLetter, Digest, Event, LogRecord, Problem, RunId, Timestamp, codec};
@@ -18,15 +19,32 @@ use crate::plans::PlanError;
 use crate::port::queue::{LogMessage, Source};
 use crate::port::store::{Commit, Cursor, OutboxEntry, RunIndex, RunWrite};
 
+/// How long events are folded before what there is is committed and told. It decides only how much is committed at a time; what an
+/// event does to its run is never a matter of time.
+const FOLD_PORTION: Duration = Duration::from_millis(50);
+
 impl Owner {
-    /// Folds and commits a batch, then lets the world know.
+    /// Folds and commits a batch, then lets the world know; a batch that takes long in portions, so that those whose events have been
+    /// folded do not wait for the others'.
     pub(super) async fn fold(&mut self, batch: Vec<LogMessage>, poison: &mut Known) -> Result<(), OwnerError> {
+        let mut batch = VecDeque::from(batch);
+        while !batch.is_empty() {
+            self.fold_portion(&mut batch, poison).await?;
+        }
+        Ok(())
+    }
+
+    async fn fold_portion(&mut self, batch: &mut VecDeque<LogMessage>, poison: &mut Known) -> Result<(), OwnerError> {
         let touched: BTreeSet<RunId> = batch.iter().filter(|m| m.source != Source::Snapshot).map(|m| m.run).collect();
         self.load(touched.iter().copied()).await?;
-        let mut work = Work { plans: self.new_plans(&batch).await?, ..Work::default() };
-        for message in batch {
+        let mut work = Work { plans: self.new_plans(batch).await?, ..Work::default() };
+        let begin = Instant::now();
+        while let Some(message) = batch.pop_front() {
             work.last = Some((message.seq, message.at));
             self.fold_one(message, poison, &mut work)?;
+            if begin.elapsed() >= FOLD_PORTION {
+                break;
+            }
         }
         let letters = std::mem::take(&mut work.letters);
         futures::future::try_join_all(letters.iter().map(|letter| self.shared.ports.archive.bury(letter))).await?;
@@ -90,6 +108,7 @@ impl Owner {
         event: &Event,
         work: &mut Work,
     ) -> Result<Folded, OwnerError> {
+        let tells = self.tells(at);
         let plan = match event {
             Event::Submitted(s) => work.plans.get(&s.digest).cloned(),
             Event::Report(_)
@@ -108,11 +127,16 @@ impl Owner {
             return Ok(Folded::Refused(Problem::standard(Standard::Runtime, "the run was not loaded")));
         };
         let Some(plan) = cached.plan.clone().or(plan) else {
-            return Ok(Folded::Refused(no_plan(id, cached.run.is_some())));
+            let exists = cached.run.is_some() || cached.broken.is_some();
+            return Ok(Folded::Refused(no_plan(id, exists)));
         };
         let run = cached.run.take();
         let rev = run.as_ref().map(Run::rev);
-        let outcome = catch_unwind(AssertUnwindSafe(|| advance(&plan, id, run, at, event)))
+        let advance = || match tells {
+            true => advance_telling(&plan, id, run, at, event),
+            false => (advance(&plan, id, run, at, event), None),
+        };
+        let (outcome, told) = catch_unwind(AssertUnwindSafe(advance))
             .map_err(|panic| OwnerError::Poison { seq, reason: panic_text(panic.as_ref()) })?;
         if outcome.run.as_ref().map(Run::rev) != rev {
             work.dirty.insert(id);
@@ -121,6 +145,7 @@ impl Owner {
             cached.plan = Some(plan);
         }
         cached.run = outcome.run;
+        work.told.extend(told);
         work.take(id, at, event, outcome.commands);
         Ok(outcome.answer)
     }
@@ -154,7 +179,7 @@ impl Owner {
     }
 
     /// The plans that new runs of this batch ask for.
-    async fn new_plans(&self, batch: &[LogMessage]) -> Result<BTreeMap<Digest, Arc<Plan>>, OwnerError> {
+    async fn new_plans(&self, batch: &VecDeque<LogMessage>) -> Result<BTreeMap<Digest, Arc<Plan>>, OwnerError> {
         let mut plans = BTreeMap::new();
         for message in batch {
             if let Ok(LogRecord { event: Event::Submitted(s), .. }) = &message.record
@@ -197,7 +222,10 @@ impl Owner {
             outbox_drop: Vec::new(),
             timers_put: Vec::new(),
             timers_drop: Vec::new(),
+            told_put: None,
+            told_drop: Vec::new(),
         };
+        self.tales_of(&mut commit, &work.told)?;
         for (id, open) in &work.outbox {
             match open {
                 Some((pool, priority)) => commit.outbox_put.push(OutboxEntry {
@@ -259,7 +287,7 @@ pub(crate) fn decode(stored: &crate::port::store::StoredRun) -> Result<Run, Stri
 }
 
 /// Whether this source may say this. Workers report, and only on the run that they write to.
-fn admissible(source: &Source, run: RunId, record: &LogRecord) -> Result<(), &'static str> {
+pub(crate) fn admissible(source: &Source, run: RunId, record: &LogRecord) -> Result<(), &'static str> {
     if record.run != run {
         return Err("its address names another run");
     }
@@ -272,7 +300,9 @@ fn admissible(source: &Source, run: RunId, record: &LogRecord) -> Result<(), &'s
 
 fn no_plan(id: RunId, exists: bool) -> Problem {
     if exists {
-        let detail = format!("the definition of run {id} is not registered or does not compile; define it again");
+        let detail = format!(
+            "run {id} cannot be read, or its definition is not registered or does not compile; look at the coordinator's log, or define it again"
+        );
         Problem::standard(Standard::Configuration, detail)
     } else {
         Problem::own("not-found", 404, "Not found", format!("there is no run {id}"))

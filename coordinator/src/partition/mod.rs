@@ -11,6 +11,7 @@
 //! | `outbox` | open dispatches and the window of published ones |
 //! | `relay` | publishing |
 //! | `act` | what runs ask of the system itself |
+//! | `tell` | life-cycle events |
 //! | `timers` | armed timers |
 //! | `listen` | events for runs that listen |
 //! | `sweep` | dispatches whose message is gone |
@@ -31,6 +32,7 @@ mod relay;
 mod settle;
 mod snapshot;
 mod sweep;
+mod tell;
 mod timers;
 mod work;
 
@@ -45,7 +47,7 @@ use crate::port::store::{Lease, StoreError};
 use crate::shared::Shared;
 
 use ask::Front;
-pub(crate) use fold::decode;
+pub(crate) use fold::{admissible, decode};
 pub(crate) use recover::is_rebuilding;
 
 /// Why an owner stopped working.

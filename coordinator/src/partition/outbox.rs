@@ -1,10 +1,10 @@
 //! Open dispatches of a partition: which are published, which wait for room. At most a window's worth per pool is published at a
 //! time, so that a stuck pool blocks no other and its backlog stays in the store.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
-use stepmill_protocol::{CommandId, PoolName, Priority};
+use stepmill_protocol::{CommandId, PoolName, Priority, RunId, limit};
 
 use crate::port::store::{OutboxEntry, Published};
 
@@ -15,6 +15,8 @@ enum Stage {
     Queued,
     /// Handed to the relay, or being carried out.
     Publishing,
+    /// Cannot be published or carried out now; holds no room meanwhile.
+    Resting,
     /// In the pool's stream since then.
     Published(Published, Instant),
 }
@@ -95,7 +97,7 @@ impl Outbox {
     pub(super) fn revoke(&mut self, id: &CommandId) -> Option<(PoolName, Published)> {
         let entry = self.take_out(id)?;
         match entry.stage {
-            Stage::Queued => None,
+            Stage::Queued | Stage::Resting => None,
             Stage::Publishing if entry.pool.is_system() => None,
             Stage::Publishing => {
                 self.revoked.insert(*id);
@@ -115,7 +117,7 @@ impl Outbox {
         let entry = self.entries.remove(id)?;
         match entry.stage {
             // Its id stays in the queue of its window; `ready` passes over ids that are no longer open.
-            Stage::Queued => {}
+            Stage::Queued | Stage::Resting => {}
             Stage::Publishing | Stage::Published(..) => self.release(&entry.pool),
         }
         Some(entry)
@@ -152,9 +154,10 @@ impl Outbox {
     /// Takes the dispatches that may be published now, most urgent first.
     pub(super) fn ready(&mut self) -> Vec<Ready> {
         let mut ready = Vec::new();
-        for window in self.windows.values_mut() {
+        for (pool, window) in &mut self.windows {
+            let room = if pool.is_system() { self.room.min(limit::ACTIONS_MAX) } else { self.room };
             for queue in window.queued.values_mut() {
-                while window.used < self.room {
+                while window.used < room {
                     let Some(id) = queue.pop_front() else { break };
                     let Some(entry) = self.entries.get_mut(&id) else { continue };
                     if entry.stage == Stage::Queued {
@@ -174,6 +177,46 @@ impl Outbox {
             entry.stage = Stage::Published(at, now);
             self.unsaved.insert(*id);
         }
+    }
+
+    /// It was ready, but there is no room for it now after all: it is the next.
+    pub(super) fn put_back(&mut self, id: &CommandId) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && entry.stage == Stage::Publishing
+        {
+            entry.stage = Stage::Queued;
+            let window = self.windows.entry(entry.pool.clone()).or_default();
+            window.used = window.used.saturating_sub(1);
+            window.queued.entry(entry.priority).or_default().push_front(*id);
+        }
+    }
+
+    /// It cannot be published or carried out now: others have its room.
+    pub(super) fn rest(&mut self, id: &CommandId) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && entry.stage == Stage::Publishing
+        {
+            entry.stage = Stage::Resting;
+            if let Some(window) = self.windows.get_mut(&entry.pool) {
+                window.used = window.used.saturating_sub(1);
+            }
+        }
+    }
+
+    /// It has rested: it waits for room behind the others.
+    pub(super) fn rested(&mut self, id: &CommandId) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && entry.stage == Stage::Resting
+        {
+            entry.stage = Stage::Queued;
+            let window = self.windows.entry(entry.pool.clone()).or_default();
+            window.queued.entry(entry.priority).or_default().push_back(*id);
+        }
+    }
+
+    /// Runs that still ask something of the system, though they may have ended.
+    pub(super) fn asking(&self) -> BTreeSet<RunId> {
+        self.entries.iter().filter(|(_, entry)| entry.pool.is_system()).map(|(id, _)| id.run).collect()
     }
 
     /// The broker has not, or may have: to be published again, with a question.
@@ -255,6 +298,36 @@ mod tests {
         outbox.published(&id(3), at(7), Instant::now());
         assert_eq!(outbox.revoke(&id(3)), Some((pool(), at(7))));
         assert_eq!(ids(&outbox.ready()), [1]);
+    }
+
+    #[test]
+    fn one_that_rests_holds_no_room_and_comes_back_behind_the_others() {
+        let mut outbox = Outbox::new(1);
+        for n in 1..=2 {
+            outbox.open(id(n), PoolName::system(), Priority::Normal, false);
+        }
+        assert_eq!(ids(&outbox.ready()), [1]);
+        outbox.rest(&id(1));
+        assert_eq!(ids(&outbox.ready()), [2]);
+        outbox.rested(&id(1));
+        assert!(outbox.ready().is_empty());
+        outbox.put_back(&id(2));
+        assert_eq!(ids(&outbox.ready()), [2], "it was the next");
+        outbox.settle(&id(2));
+        assert_eq!(ids(&outbox.ready()), [1]);
+        outbox.rest(&id(1));
+        assert_eq!(outbox.revoke(&id(1)), None);
+        outbox.open(id(3), PoolName::system(), Priority::Normal, false);
+        assert_eq!(ids(&outbox.ready()), [3], "room was let go once");
+    }
+
+    #[test]
+    fn no_more_actions_are_under_way_than_their_limit() {
+        let mut outbox = Outbox::new(10_000);
+        for n in 0..2 * limit::ACTIONS_MAX as u64 {
+            outbox.open(id(n), PoolName::system(), Priority::Normal, false);
+        }
+        assert_eq!(outbox.ready().len(), limit::ACTIONS_MAX);
     }
 
     #[test]

@@ -9,15 +9,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::OwnerError;
-use super::act::Acts;
+use super::act::{Acts, NotNow};
 use super::ask::{PendingAsk, Request, Watchers};
 use super::cache::Cache;
 use super::listen::Listens;
 use super::outbox::Outbox;
 use super::poison::{Caution, Known};
+use super::tell::Tales;
 use super::timers::Timers;
 use crate::port::queue::{LogReader, QueueError};
-use crate::port::store::{Cursor, Lease, Published, Suspicion};
+use crate::port::store::{Cursor, Lease, Published, Suspicion, ToldKey};
 use crate::shared::Shared;
 
 /// Index entries of finished runs looked at per sweep.
@@ -33,8 +34,14 @@ pub(super) enum Inner {
     Tail(Vec<PendingAsk>, Result<u64, QueueError>),
     /// Dispatches whose message is gone, and what the log held after that was seen.
     Gone(Vec<CommandId>, u64),
-    /// Records of events are in the log, or there is more to learn about who listens.
-    Events,
+    /// Records of events are in the log, the last of them there.
+    EventsAppended(u64),
+    /// These life-cycle events were told.
+    Told(Vec<ToldKey>),
+    /// An action cannot be carried out now.
+    NotNow(CommandId, NotNow),
+    /// A dispatch that could not be published or carried out has waited.
+    Rested(CommandId),
     /// The sweep is over.
     Swept,
 }
@@ -51,6 +58,8 @@ pub(super) struct Owner {
     pub(super) acts: Acts,
     pub(super) timers: Timers,
     pub(super) watchers: Watchers,
+    /// Life-cycle events on their way.
+    pub(super) tales: Tales,
     /// Runs that listen for events.
     pub(super) listens: Listens,
     /// Questions that wait until the cursor has reached a position.
@@ -92,6 +101,7 @@ impl Owner {
             acts: Acts::default(),
             timers: Timers::default(),
             watchers: Watchers::default(),
+            tales: Tales::default(),
             listens: Listens::default(),
             asks: Vec::new(),
             gone: Vec::new(),
@@ -131,9 +141,9 @@ impl Owner {
                     self.catch_up().await?;
                 }
                 events = self.listens.next(), if self.quiet_until.is_none() => {
-                    self.hear_events(events).await?;
-                    self.tend_events().await?;
+                    self.hear_events(events);
                 }
+                () = std::future::ready(()), if self.listens.can_go_on() => self.match_events().await?,
                 Some(request) = requests.recv() => self.receive(request, requests).await?,
                 Some(inner) = self.inbox.recv() => self.hear(inner).await?,
                 () = sleep_for(timer) => self.fire_timers(),
@@ -150,6 +160,7 @@ impl Owner {
         self.sweep();
         self.save_positions().await?;
         self.save_mark().await?;
+        self.forget_told().await?;
         self.look_for_old().await?;
         self.shared.ports.store.trim_indexes(self.partition, TRIMMED_AT_A_TIME).await?;
         Ok(())
@@ -164,7 +175,13 @@ impl Owner {
                 self.gone.push((tail, ids));
                 self.report_gone();
             }
-            Inner::Events => self.events_went_on().await?,
+            Inner::EventsAppended(last) => self.events_appended(last),
+            Inner::Told(keys) => self.told(keys),
+            Inner::NotNow(id, why) => self.not_now(id, why).await?,
+            Inner::Rested(id) => {
+                self.outbox.rested(&id);
+                self.publish().await?;
+            }
             Inner::Swept => self.sweeping = false,
         }
         Ok(())

@@ -6,6 +6,7 @@ use stepmill_engine::Run;
 use stepmill_protocol::{Event, LogRecord, Timestamp, codec};
 
 use super::OwnerError;
+use super::listen::is_mark;
 use super::owner::Owner;
 use super::poison::{self, Caution, Known};
 use super::work::{LISTENING, TURN};
@@ -62,6 +63,7 @@ impl Owner {
             Caution::None
         };
         self.load_open().await?;
+        self.tell_again().await?;
         let reader = ports.log.read(self.partition, start).await?;
         self.quiet_until = Some(ports.log.tail(self.partition).await?);
         Ok(reader)
@@ -151,6 +153,8 @@ impl Owner {
             outbox_drop: Vec::new(),
             timers_put: Vec::new(),
             timers_drop: Vec::new(),
+            told_put: None,
+            told_drop: Vec::new(),
         }
     }
 
@@ -161,16 +165,19 @@ impl Owner {
         for entry in store.outbox(self.partition).await? {
             self.outbox.open_published(entry, now);
         }
-        let mut waiting = Vec::new();
+        let (mut waiting, mut listening) = (Vec::new(), Vec::new());
         for (run, timer, due) in store.timers(self.partition).await? {
-            if timer == LISTENING {
-                self.listens.restore(run, due);
+            if is_mark(run) {
+                self.listens.restore_mark(timer, due);
+            } else if timer == LISTENING {
+                listening.push(run);
             } else if timer == TURN {
                 waiting.push(run);
             } else {
                 self.timers.arm((run, timer), due);
             }
         }
+        self.learn_listeners(&listening).await?;
         self.load(waiting.iter().copied()).await?;
         for id in waiting {
             if let Some(number) = self.cache.get(&id).and_then(|c| c.run.as_ref()).and_then(|r| r.pending_yield()) {

@@ -13,6 +13,9 @@ use crate::port::store::{Commit, Published};
 /// How long tasks that were not published wait before they are tried again.
 const AFTER_FAILURE: std::time::Duration = std::time::Duration::from_millis(200);
 
+/// How long a dispatch waits whose run or plan cannot be read.
+const AFTER_NO_PLAN: std::time::Duration = std::time::Duration::from_secs(5);
+
 impl Owner {
     /// What may be done now that the cursor has moved: end the quiet time, answer questions, publish, give turns.
     pub(super) async fn catch_up(&mut self) -> Result<(), OwnerError> {
@@ -26,7 +29,7 @@ impl Owner {
         self.report_gone();
         self.give_turns();
         self.copy_long_runs()?;
-        self.tend_events().await?;
+        self.tend_events();
         self.publish().await
     }
 
@@ -38,11 +41,15 @@ impl Owner {
         }
         self.load(ready.iter().map(|r| r.id.run)).await?;
         let mut pools = BTreeMap::<PoolName, Vec<OutgoingTask>>::new();
+        let mut crowded = Vec::new();
         for Ready { id, again, system } in ready {
             if system {
-                match self.action(&id) {
-                    Some(action) => self.act(id, action),
-                    None => self.pass_over(&id),
+                let Some(action) = self.action(&id) else {
+                    self.pass_over(&id);
+                    continue;
+                };
+                if !self.act(id, action) {
+                    crowded.push(id);
                 }
                 continue;
             }
@@ -53,6 +60,8 @@ impl Owner {
             let message_id = id.to_string();
             pools.entry(task.pool.clone()).or_default().push(OutgoingTask { task, message_id, again });
         }
+        // They are tried again when one of those under way is settled.
+        crowded.iter().rev().for_each(|id| self.outbox.put_back(id));
         for (pool, tasks) in pools {
             let (queue, inner) = (self.shared.ports.tasks.clone(), self.inner.clone());
             tokio::spawn(async move {
@@ -78,8 +87,14 @@ impl Owner {
         cached.run.as_ref()?.action(cached.plan.as_deref()?, *id)
     }
 
-    /// Only a bug or a run that cannot be read leads here: the store says open, the run does not say that it waits.
+    /// The store says open, the run does not say that it waits. Only a bug leads here, or a run or a plan that cannot be read; those may be
+    /// repaired.
     fn pass_over(&mut self, id: &CommandId) {
+        let cached = self.cache.get(&id.run);
+        if cached.is_some_and(|c| c.broken.is_some() || (c.run.is_some() && c.plan.is_none())) {
+            self.rest(*id, AFTER_NO_PLAN);
+            return;
+        }
         tracing::error!(%id, "a dispatch in the outbox is not open in its run; passed over");
         self.outbox.settle(id);
     }

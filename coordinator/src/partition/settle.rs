@@ -7,7 +7,7 @@ use std::time::Duration;
 use stepmill_protocol::{Event, LogRecord, PartitionNo, PoolName};
 
 use super::owner::{Inner, Owner};
-use super::work::{LISTENING, TURN, Work};
+use super::work::{LISTENING, LISTENING_SEQ, TURN, Work};
 use crate::port::queue::Log;
 use crate::port::store::Published;
 
@@ -18,7 +18,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 impl Owner {
     /// Makes a committed batch true outside of the store. Publishing follows in [`Owner::catch_up`].
     pub(super) fn settle(&mut self, work: Work) {
-        let Work { dirty, outbox, timers, yields, answers, revoked, .. } = work;
+        let Work { dirty, outbox, timers, yields, answers, revoked, told, .. } = work;
+        self.tell(told);
         let mut useless = BTreeMap::<PoolName, Vec<Published>>::new();
         for (id, open) in outbox {
             match open {
@@ -42,7 +43,7 @@ impl Owner {
         self.remove_later(useless);
         for (key, due) in timers {
             match due {
-                _ if key.1 == TURN || key.1 == LISTENING => {}
+                _ if [TURN, LISTENING, LISTENING_SEQ].contains(&key.1) => {}
                 Some(due) => self.timers.arm(key, due),
                 None => self.timers.disarm(key),
             }
@@ -122,31 +123,41 @@ impl Owner {
     }
 }
 
-/// Appends records, again and again until each is stored, cannot be (it is said and left out), or nobody is `wanted` any more.
+/// Appends records, again and again until each is stored, cannot be (it is said and left out), or nobody is `wanted` any more. Gives the
+/// highest position of one that is stored; 0 where none is.
 pub(super) async fn append_all(
     log: &dyn Log,
     partition: PartitionNo,
     records: &[LogRecord],
     wanted: impl Fn() -> bool,
-) {
-    if records.len() > 1 && log.append(partition, records).await.is_ok() {
-        return;
+) -> u64 {
+    let highest = |places: Vec<u64>| places.into_iter().max().unwrap_or(0);
+    if records.len() > 1
+        && let Ok(places) = log.append(partition, records).await
+    {
+        return highest(places);
     }
     // One by one: a record that cannot be stored keeps no other away. One that is stored twice is a duplicate to the engine.
+    let mut last = 0;
     for record in records {
         let mut wait = FIRST_WAIT;
-        while let Err(error) = log.append(partition, std::slice::from_ref(record)).await {
+        loop {
+            let error = match log.append(partition, std::slice::from_ref(record)).await {
+                Ok(places) => break last = last.max(highest(places)),
+                Err(error) => error,
+            };
             let (run, event) = (record.run, record.event.name());
             if !error.retryable {
                 tracing::error!(%partition, %run, event, %error, "a record cannot be stored in the log and is left out");
                 break;
             }
             if !wanted() {
-                return;
+                return last;
             }
             tracing::warn!(%partition, %run, event, %error, "cannot append to the log; trying again");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
+    last
 }

@@ -20,16 +20,31 @@ impl Owner {
         let mut after = None;
         loop {
             let page = self.shared.ports.store.live_runs(self.partition, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { break };
             after = Some(*last);
-            self.load(page.iter().copied()).await?;
-            let mut records = Vec::with_capacity(page.len());
-            for id in &page {
-                records.extend(self.copy(*id)?);
-            }
-            append_all(self.shared.ports.log.as_ref(), self.partition, &records, || true).await;
-            self.cache.trim();
+            self.copy_runs(&page).await?;
         }
+        // A run may have ended and still have something to say.
+        let asking: Vec<RunId> = self.outbox.asking().into_iter().collect();
+        for page in asking.chunks(PAGE) {
+            self.load(page.iter().copied()).await?;
+            let run = |id: &RunId| self.cache.get(id).and_then(|c| c.run.as_ref());
+            let ended = page.iter().filter(|id| run(id).is_some_and(|run| run.state().is_final())).copied();
+            let ended: Vec<RunId> = ended.collect();
+            self.copy_runs(&ended).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy_runs(&mut self, page: &[RunId]) -> Result<(), OwnerError> {
+        self.load(page.iter().copied()).await?;
+        let mut records = Vec::with_capacity(page.len());
+        for id in page {
+            records.extend(self.copy(*id)?);
+        }
+        append_all(self.shared.ports.log.as_ref(), self.partition, &records, || true).await;
+        self.cache.trim();
+        Ok(())
     }
 
     /// Copies runs in memory whose last copy is too far back, in the background.
@@ -54,10 +69,13 @@ impl Owner {
         }
         let page = self.shared.ports.store.live_runs(self.partition, self.passed, PAGE).await?;
         self.passed = page.last().copied();
-        if page.is_empty() {
+        let page = if page.is_empty() {
             self.next_pass = now + PASS_EVERY;
-            return Ok(());
-        }
+            // At the end of a pass those that have ended and still have something to say.
+            self.outbox.asking().into_iter().take(PAGE).collect()
+        } else {
+            page
+        };
         self.load(page.iter().copied()).await?;
         for id in page {
             self.note_long(id);
@@ -71,7 +89,7 @@ impl Owner {
         let Some(run) = self.cache.get(&id).and_then(|c| c.run.as_ref()) else { return };
         let half_age = u64::try_from(self.shared.config.log_age.as_millis() / 2).unwrap_or(u64::MAX);
         let old = self.shared.clock.now().since(run.snapshot_at()).0 > half_age;
-        if !run.state().is_final() && (run.events_since_snapshot() >= limit::SNAPSHOT_EVENTS || old) {
+        if !run.is_done() && (run.events_since_snapshot() >= limit::SNAPSHOT_EVENTS || old) {
             self.long.insert(id);
         }
     }

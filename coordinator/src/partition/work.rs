@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stepmill_definition::plan::Plan;
-use stepmill_engine::Command;
+use stepmill_engine::{Command, Told};
 use stepmill_protocol::api::Folded;
 use stepmill_protocol::{CommandId, DeadLetter, Digest, Event, PoolName, Priority, RunId, TimerId, Timestamp};
 
@@ -15,6 +15,9 @@ pub(super) const TURN: TimerId = TimerId(0);
 /// Under this number it stands there that a run listens for events, and since when; under the nil run, how far the events are done
 /// with.
 pub(super) const LISTENING: TimerId = TimerId(u64::MAX);
+
+/// Beside it, under the nil run: the sequence of the last event that is done with; 0 where only the time is known.
+pub(super) const LISTENING_SEQ: TimerId = TimerId(u64::MAX - 1);
 
 /// The changes of one batch. For each dispatch and timer the last word counts.
 #[derive(Default)]
@@ -31,6 +34,8 @@ pub(super) struct Work {
     pub(super) yields: BTreeMap<RunId, Option<u64>>,
     /// Settled dispatches that neither their report nor their loss settled: their messages are of no use.
     pub(super) revoked: BTreeSet<CommandId>,
+    /// What happened, for whoever wants to know.
+    pub(super) told: Vec<Told>,
     /// Answers to whoever waits.
     pub(super) answers: Vec<(String, Folded)>,
     /// Events that are put aside.

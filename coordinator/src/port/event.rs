@@ -7,6 +7,15 @@ use stepmill_protocol::{CloudEvent, Namespace, Timestamp};
 
 use super::queue::QueueError;
 
+/// Where an event lies among all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventPlace {
+    /// When it was stored.
+    pub at: Timestamp,
+    /// Its sequence. 0: only the time is known.
+    pub seq: u64,
+}
+
 /// An event as it is stored.
 #[derive(Clone, Debug)]
 pub struct EventMessage {
@@ -20,6 +29,14 @@ pub struct EventMessage {
     pub event: Result<(Namespace, Arc<CloudEvent>), String>,
 }
 
+impl EventMessage {
+    /// Where it lies.
+    #[must_use]
+    pub fn place(&self) -> EventPlace {
+        EventPlace { at: self.at, seq: self.seq }
+    }
+}
+
 /// The events.
 #[async_trait]
 pub trait Events: Send + Sync + 'static {
@@ -27,8 +44,9 @@ pub trait Events: Send + Sync + 'static {
     /// remembered, ten minutes at least.
     async fn publish(&self, namespace: &Namespace, event: &CloudEvent) -> Result<bool, QueueError>;
 
-    /// Opens a reader of all events that were stored at this time or later.
-    async fn read(&self, from: Timestamp) -> Result<Box<dyn EventReader>, QueueError>;
+    /// Opens a reader of all events behind the one at this place. Where none lies there (only the time is known, it is too old to be kept, the
+    /// events lost their end or were made anew): of all that were stored at this time or later.
+    async fn read(&self, behind: EventPlace) -> Result<Box<dyn EventReader>, QueueError>;
 }
 
 /// Reads events in order.

@@ -3,5 +3,6 @@
 
 pub mod bus;
 pub mod event;
+pub mod life;
 pub mod queue;
 pub mod store;

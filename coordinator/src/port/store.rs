@@ -123,6 +123,15 @@ pub struct Published {
     pub stream: String,
 }
 
+/// The batch that life-cycle events came of: where its commit left the cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ToldKey {
+    /// The incarnation.
+    pub incarnation: u64,
+    /// The position.
+    pub seq: u64,
+}
+
 /// One atomic change of a partition.
 #[derive(Clone, Debug)]
 pub struct Commit {
@@ -144,6 +153,10 @@ pub struct Commit {
     pub timers_put: Vec<(RunId, TimerId, Timestamp)>,
     /// Timers to disarm.
     pub timers_drop: Vec<(RunId, TimerId)>,
+    /// Life-cycle events that are to be told, encoded.
+    pub told_put: Option<(ToldKey, Vec<u8>)>,
+    /// Those that were.
+    pub told_drop: Vec<ToldKey>,
 }
 
 /// A definition as it is stored.
@@ -243,6 +256,9 @@ pub trait Store: Send + Sync + 'static {
     /// Everything the partition still has to do, read at takeover: armed timers.
     async fn timers(&self, partition: PartitionNo) -> Result<Vec<(RunId, TimerId, Timestamp)>, StoreError>;
 
+    /// Everything the partition still has to do, read at takeover: life-cycle events that may not have been told, in order.
+    async fn told(&self, partition: PartitionNo) -> Result<Vec<(ToldKey, Vec<u8>)>, StoreError>;
+
     /// Runs in state `running` or `parked`, in the order of their ids, after `after`; at most `limit`. For snapshots.
     async fn live_runs(
         &self,
@@ -257,7 +273,7 @@ pub trait Store: Send + Sync + 'static {
     /// Removes index entries of finished runs whose state has left the store; at most `limit` are looked at. Returns how many went.
     async fn trim_indexes(&self, partition: PartitionNo, limit: usize) -> Result<usize, StoreError>;
 
-    /// Empties the partition's runs, outbox, timers, indexes and cursor (before it is folded again from the log).
+    /// Empties the partition's runs, outbox, timers, indexes, life-cycle events and cursor (before it is folded again from the log).
     /// [`StoreError::Stale`] when the lease is not held.
     async fn clear(&self, partition: PartitionNo, lease: &Lease) -> Result<(), StoreError>;
 

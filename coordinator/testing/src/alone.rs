@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stepmill_definition::expression::Expression;
-use stepmill_definition::plan::{DataFlow, Join, Next, Node, NodeId, NodeKind, Plan, Template};
+use stepmill_definition::plan::{DataFlow, Join, Next, Node, NodeId, NodeKind, Part, Plan, Template};
 use stepmill_protocol::StepPath;
 
 use crate::case::Alone;
@@ -74,6 +74,7 @@ fn add(plan: &mut Plan, flow: DataFlow, kind: NodeKind) -> NodeId {
         then: Next::Continue,
         kind,
         definition: Value::Null,
+        part: Part::Own,
     });
     id
 }

@@ -6,6 +6,7 @@ use stepmill_definition::plan::{NodeId, NodeKind};
 use stepmill_protocol::{Acted, ChildEnd, CommandId, Event, Millis, RunId, StartRun, StepKind, SystemAction, Usage};
 
 use crate::mock::{What, choose};
+use crate::names::is_call;
 use crate::outcome::Sent;
 use crate::world::World;
 
@@ -31,6 +32,7 @@ impl World<'_> {
         let action = self.run.as_ref().and_then(|run| run.action(self.names.plan, id));
         match action {
             Some(SystemAction::Start(start)) => self.start_child(id, &start),
+            Some(SystemAction::Emit { event, .. }) => self.emit(id, *event),
             // Errands to other runs: there are none here, so each is done at once.
             Some(SystemAction::Tell { .. } | SystemAction::Cancel { .. }) => {
                 let outcome = Acted::Done { output: Value::Null };
@@ -41,7 +43,10 @@ impl World<'_> {
     }
 
     fn start_child(&mut self, id: CommandId, start: &StartRun) {
-        let Some(node) = self.names.plan.nodes.iter().find(|node| node.path == start.parent.path) else { return };
+        let Some(node) = self.names.plan.nodes.iter().find(|node| node.path == start.parent.path && is_call(node))
+        else {
+            return;
+        };
         let NodeKind::Call(call) = &node.kind else { return };
         let sent = Sent {
             step: self.names.shown(node.id),

@@ -11,7 +11,7 @@ use crate::alone::told;
 use crate::answer::type_uri;
 use crate::case::Case;
 use crate::difference::{Difference, differences};
-use crate::expect::{CommandPattern, ErrorPattern, ExpectedState, Item};
+use crate::expect::{CommandPattern, ErrorPattern, ExpectedState, Item, REST};
 use crate::mock::Mock;
 use crate::names::Names;
 use crate::outcome::{Facts, Failure, Outcome, Sent};
@@ -68,6 +68,7 @@ fn facts(names: Names<'_>, case: &Case, seen: &Seen) -> Facts {
         path: seen.trail.path.iter().map(name).collect(),
         chose: chose.collect(),
         commands: seen.trail.sent.iter().map(|(_, sent)| sent.clone()).collect(),
+        emitted: seen.trail.emitted.clone(),
         took_ms: seen.took,
         ..Facts::default()
     };
@@ -130,6 +131,7 @@ impl Judge<'_> {
         self.path(failures);
         self.counts(failures);
         self.commands(sent, failures);
+        self.emitted(failures);
         self.holds(failures);
     }
 
@@ -273,6 +275,32 @@ impl Judge<'_> {
         failures.push(failure);
     }
 
+    fn emitted(&self, failures: &mut Vec<Failure>) {
+        let Some(Placed { value, place }) = &self.case.expect.emitted else { return };
+        let items = value.iter().map(|one| if one.value == REST { Item::Rest } else { Item::One(one) });
+        let items: Vec<Item<&Placed<Value>>> = items.collect();
+        let got = &self.facts.emitted;
+        let Err(parting) = follow(&items, got, |one, event| differences(&one.value, event, true).is_empty()) else {
+            return;
+        };
+        let wanted = parting.wanted.iter().filter_map(|n| items.get(*n)).filter_map(|item| match item {
+            Item::One(one) => Some(*one),
+            Item::Rest => None,
+        });
+        let wanted: Vec<&Placed<Value>> = wanted.collect();
+        let place = wanted.first().map_or(place, |one| &one.place);
+        let names: Vec<String> = wanted.iter().map(|one| format!("`{}`", kind(&one.value))).collect();
+        let kinds: Vec<String> = got.iter().map(kind).collect();
+        let mut failure = parted("emitted", "list of emitted events", place, &parting, &names, &kinds);
+        // The right type with something else about it: say what.
+        if let (Some(event), [one, ..]) = (got.get(parting.after), wanted.as_slice())
+            && kind(event) == kind(&one.value)
+        {
+            failure.differences = differences(&one.value, event, true);
+        }
+        failures.push(failure);
+    }
+
     fn holds(&self, failures: &mut Vec<Failure>) {
         if self.prepared.holds.is_empty() {
             return;
@@ -288,6 +316,11 @@ impl Judge<'_> {
             failures.push(Failure::new("holds", &text.place, message, help));
         }
     }
+}
+
+/// The type of an event.
+fn kind(event: &Value) -> String {
+    event.get("type").and_then(Value::as_str).unwrap_or("…").to_owned()
 }
 
 const fn verb(state: RunState) -> &'static str {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use stepmill_definition::plan::{Node, NodeId, NodeKind, Plan, Template};
+use stepmill_definition::plan::{Node, NodeId, NodeKind, Part, Plan};
 
 use crate::names::Names;
 use crate::outcome::Outcome;
@@ -64,7 +64,7 @@ impl Coverage {
                 spots.push(Spot { kind, path: node.path.0.as_ref().into(), branch, hits: 0 });
             };
             add(Key::Node(node.id), SpotKind::Node, String::new());
-            for (key, branch) in branches(node) {
+            for (key, branch) in branches(plan, node) {
                 add(key, SpotKind::Branch, branch);
             }
         }
@@ -112,12 +112,15 @@ fn order(path: &str) -> Vec<(usize, String)> {
     path.split('/').map(|segment| (segment.parse().unwrap_or(usize::MAX), segment.to_owned())).collect()
 }
 
-fn branches(node: &Node) -> Vec<(Key, String)> {
+fn branches(plan: &Plan, node: &Node) -> Vec<(Key, String)> {
     let id = node.id;
     let mut found = Vec::new();
-    if node.condition.is_some() {
+    // The list around an extended task has its `if`.
+    let around = node.parent.filter(|_| node.part == Part::Extended).and_then(|parent| plan.get(parent));
+    let asked = around.unwrap_or(node);
+    if asked.condition.is_some() {
         found.push((Key::If(id, true), "`if` holds".into()));
-        found.push((Key::If(id, false), "`if` does not hold".into()));
+        found.push((Key::If(asked.id, false), "`if` does not hold".into()));
     }
     if let NodeKind::Switch { cases } = &node.kind {
         found.extend(cases.iter().enumerate().map(|(n, case)| (Key::Case(id, Some(n)), format!("case {}", case.name))));
@@ -126,11 +129,7 @@ fn branches(node: &Node) -> Vec<(Key, String)> {
         }
     }
     if let NodeKind::For { items, while_, .. } = &node.kind {
-        let count = match items {
-            Template::Const(value) => value.as_array().map(Vec::len),
-            Template::Array(items) => Some(items.len()),
-            Template::Expr(_) | Template::Object(_) => None,
-        };
+        let count = stepmill_definition::check::items(items);
         if count != Some(0) {
             found.push((Key::Items(id, true), "there are items".into()));
         }
@@ -145,7 +144,9 @@ fn branches(node: &Node) -> Vec<(Key, String)> {
         if catch.retry.as_ref().is_some_and(|retry| retry.attempts_max != Some(1)) {
             found.push((Key::Retried(id), "tried again".into()));
         }
-        found.push((Key::Caught(id), "an error is caught".into()));
+        if !catch.only_retries() {
+            found.push((Key::Caught(id), "an error is caught".into()));
+        }
     }
     found
 }

@@ -1,10 +1,10 @@
-//! CloudEvents that arrive while a run is under way.
+//! CloudEvents that arrive while a run is under way, and those that it emits.
 
 use serde_json::Value;
 use stepmill_definition::{Mistake, Placed};
 use stepmill_protocol::api::Folded;
 use stepmill_protocol::cloud::SPEC_VERSION;
-use stepmill_protocol::{CloudEvent, Event, Occurrence};
+use stepmill_protocol::{Acted, CloudEvent, CommandId, Event, Occurrence};
 
 use crate::outcome::Failure;
 use crate::when::shown;
@@ -34,8 +34,7 @@ impl World<'_> {
     pub(crate) fn occur(&mut self, n: usize) {
         let (Some(given), Some(event)) = (self.event_at(n), self.events.get(n).cloned()) else { return };
         let kind = event.kind().to_owned();
-        let occurrence = Occurrence { event, stored_at: self.now, seq: n as u64 + 1 };
-        let folded = self.fold(&Event::Occurred(Box::new(occurrence)));
+        let folded = self.store(event);
         let (message, help) = match (folded, given.taken) {
             (Folded::Applied, true) | (Folded::Ignored { .. }, false) => return,
             (Folded::Applied, false) => (format!("the run took the event `{kind}`, and should not"), ""),
@@ -46,6 +45,19 @@ impl World<'_> {
             (Folded::Refused(problem), _) => (format!("the event `{kind}` was refused: {problem}"), ""),
         };
         self.failures.push(Failure::new("event", &given.event.place, message, help));
+    }
+
+    /// The run emits an event: its own tasks that listen may take it.
+    pub(crate) fn emit(&mut self, id: CommandId, event: CloudEvent) {
+        self.trail.emitted.push(event.value().clone());
+        self.store(event);
+        self.fold(&Event::Acted { id, outcome: Acted::Done { output: Value::Null } });
+    }
+
+    fn store(&mut self, event: CloudEvent) -> Folded {
+        self.stored += 1;
+        let occurrence = Occurrence { event, stored_at: self.now, seq: self.stored };
+        self.fold(&Event::Occurred(Box::new(occurrence)))
     }
 
     /// The run ended before an event came.

@@ -50,6 +50,9 @@ pub struct Expect {
     /// What the run asks of workers, in order; each attempt counts. `...` stands for any number of others.
     #[schemars(with = "Option<Vec<Item<CommandPattern>>>")]
     pub commands: Option<Placed<Vec<Item<CommandPattern>>>>,
+    /// The events that the run emits, in order, each with at least these attributes. `...` stands for any number of others.
+    #[schemars(with = "Option<Vec<Value>>")]
+    pub emitted: Option<Placed<Vec<Placed<Value>>>>,
     /// How many calls to a model are made.
     #[schemars(with = "Option<u32>")]
     pub model_calls: Option<Placed<u32>>,
@@ -57,7 +60,7 @@ pub struct Expect {
     #[schemars(with = "Option<After>")]
     pub took: Option<Placed<After>>,
     /// Expressions that hold on what is known at the end: `state`, `output`, `error`, `path`, `chose`, `commands`,
-    /// `attempts`, `modelCalls`, `tokensIn`, `tokensOut`, `tookMs`, `waitsFor`.
+    /// `emitted`, `attempts`, `modelCalls`, `tokensIn`, `tokensOut`, `tookMs`, `waitsFor`.
     #[schemars(with = "Vec<String>")]
     pub holds: Vec<Placed<String>>,
 }

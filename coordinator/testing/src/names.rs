@@ -1,6 +1,6 @@
 //! Which steps of a definition a text means.
 
-use stepmill_definition::plan::{Node, NodeId, NodeKind, Plan};
+use stepmill_definition::plan::{Node, NodeId, NodeKind, Plan, SystemStep};
 use stepmill_definition::{Mistake, Placed, nearest};
 
 /// The steps of a definition; what was added to its plan to run one alone is none of them.
@@ -70,7 +70,7 @@ fn is_task(node: &Node) -> bool {
     !node.definition.is_null()
 }
 
-/// Whether a worker runs it.
+/// Whether something outside of the run answers: a worker, or another run.
 pub(crate) fn is_call(node: &Node) -> bool {
-    matches!(node.kind, NodeKind::Call(_))
+    matches!(&node.kind, NodeKind::Call(call) if !matches!(call.system, Some(SystemStep::Emit)))
 }

@@ -67,6 +67,8 @@ pub struct Facts {
     pub chose: Vec<String>,
     /// What was asked of workers, in order; each attempt counts.
     pub commands: Vec<Sent>,
+    /// The events that it emitted, in order.
+    pub emitted: Vec<Value>,
     /// Attempts by step.
     pub attempts: BTreeMap<String, u64>,
     /// Calls to a model.

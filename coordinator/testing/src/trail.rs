@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use stepmill_definition::plan::NodeId;
 use stepmill_engine::Passed;
 
@@ -18,6 +19,8 @@ pub(crate) struct Trail {
     pub(crate) chose: Vec<(NodeId, Option<usize>)>,
     /// What was asked of workers, with the step.
     pub(crate) sent: Vec<(NodeId, Sent)>,
+    /// The events that the run emitted, in order.
+    pub(crate) emitted: Vec<Value>,
     /// How often each spot was passed.
     pub(crate) hits: BTreeMap<Key, u64>,
     /// The last node that was entered.

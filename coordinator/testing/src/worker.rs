@@ -13,8 +13,12 @@ use stepmill_protocol::{
 use stepmill_worker_engine::{Arrival, Attempt, Command, Event as WorkerEvent, Fault, Finish};
 
 use crate::mock::{NoAnswer, What, choose};
+use crate::names::is_call;
 use crate::outcome::{Failure, Sent};
 use crate::world::World;
+
+/// The step that sends events.
+const EMIT: &str = "emit";
 
 /// A delivery whose handler is at work.
 #[derive(Debug)]
@@ -99,7 +103,9 @@ impl World<'_> {
     /// The handler begins.
     fn work(&mut self, delivery: Delivery, attempt: Attempt, number: AttemptNo) {
         let Delivery { task, deliveries, mut input } = delivery;
-        let Some(node) = self.names.plan.nodes.iter().find(|node| node.path == task.path).map(|node| node.id) else {
+        let Some(node) =
+            self.names.plan.nodes.iter().find(|node| node.path == task.path && is_call(node)).map(|node| node.id)
+        else {
             return;
         };
         if let Some(scope) = &task.secrets {
@@ -118,6 +124,9 @@ impl World<'_> {
             // It hangs, and nothing ends it.
             (None, None) => return,
         };
+        if task.kind.as_str() == EMIT && answer.result.is_ok() {
+            self.trail.emitted.extend(input.get("event").cloned());
+        }
         let backoff = match (&answer.result, &task.retry) {
             // The jitter of a worker is chance; here it is always the least.
             (Err(_), Some(policy)) => policy.delay(number.0, 0),
@@ -147,6 +156,10 @@ impl World<'_> {
     fn answer(&mut self, node: NodeId, task: &Task, input: &Value) -> Option<Given> {
         let reply = match choose(&mut self.mocks, node, input) {
             Ok(reply) => reply,
+            // What is sent needs no answer to go on with.
+            Err(NoAnswer::NotMocked) if task.kind.as_str() == EMIT => {
+                return Some(Given { result: Ok(Value::Null), takes: Some(Millis(0)), usage: None });
+            }
             Err(no) => {
                 let failure = self.unanswered(node, &task.kind, input, no);
                 self.stop(failure);

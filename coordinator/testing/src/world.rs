@@ -61,6 +61,8 @@ pub(crate) struct World<'c> {
     case: &'c Case,
     pub(crate) mocks: Vec<Mock>,
     pub(crate) events: Vec<CloudEvent>,
+    /// Events that were stored so far.
+    pub(crate) stored: u64,
     pub(crate) now: Timestamp,
     agenda: BTreeMap<Slot, Due>,
     planned: u64,
@@ -95,6 +97,7 @@ impl<'c> World<'c> {
             case,
             mocks,
             events,
+            stored: 0,
             now: case.start.0,
             agenda: BTreeMap::new(),
             planned: 0,
@@ -202,6 +205,8 @@ impl<'c> World<'c> {
             secret: SECRET.to_vec(),
             key: None,
             parent: None,
+            engine: stepmill_engine::ENGINE_VERSION,
+            cancelled: None,
         };
         match self.fold(&Event::Submitted(submitted)) {
             Folded::Refused(problem) => self.refused = Some(problem),

@@ -279,14 +279,15 @@ do:
       do: [{one: {set: '${ . }'}}]
   - safe:
       try: [{work: {call: work}}]
-      catch: {retry: {delay: PT1S, limit: {attempt: {count: 2}}}}
+      catch: {retry: {delay: PT1S, limit: {attempt: {count: 2}}}, then: continue}
+  - only: {try: [{more: {set: {}}}], catch: {retry: {delay: PT1S, limit: {attempt: {count: 1}}}}}
 ";
     let definition = definition(branches);
     let mut coverage = definition.coverage();
     let missed = |coverage: &stepmill_testing::Coverage| -> Vec<String> {
         coverage.missed().map(|spot| format!("{} {}", spot.path, spot.branch)).collect()
     };
-    assert_eq!(coverage.count(SpotKind::Node), (0, 6));
+    assert_eq!(coverage.count(SpotKind::Node), (0, 8));
     assert_eq!(coverage.count(SpotKind::Branch), (0, 10));
     let run = |input: Value, answers: &[Answer]| {
         let mut case = Case::new("it").input(input);
@@ -307,6 +308,8 @@ do:
             "/do/2/loop/do/0/one ",
             "/do/3/safe tried again",
             "/do/3/safe an error is caught",
+            "/do/4/only ",
+            "/do/4/only/try/0/more ",
         ]
         .map(str::to_owned)
         .to_vec()
@@ -416,4 +419,66 @@ expect:
   commands: [..., {step: cancelBooking, input: {booking: b-1}}]
 ";
     run(undone, case).assert();
+}
+
+const TELLS: &str = "
+do:
+  - both:
+      fork:
+        branches:
+          - ear: {listen: {to: {one: {with: {type: told}}}}}
+          - mouth: {emit: {event: {with: {type: told, subject: s, data: '${ .n }'}}}}
+      output: {as: '${ .[0] }'}
+  - push:
+      emit: {event: {with: {type: pushed}}}
+      metadata: {endpoint: 'https://hub.example'}
+      output: {as: '${ $input }'}
+";
+
+#[test]
+fn what_is_emitted_can_be_expected() {
+    let fine = "
+input: {n: 2}
+expect:
+  output: [2]
+  emitted: [{type: told, data: 2, source: /default/tested/1.0.0}, {type: pushed}]
+  path: [both, ear, mouth, push]
+";
+    run(TELLS, fine).assert();
+    run(TELLS, &fine.replace("[{type: told, data: 2, source: /default/tested/1.0.0}", "[...")).assert();
+    let other = run(TELLS, &fine.replace("data: 2", "data: 3"));
+    assert_eq!(codes(&other), ["emitted"], "{other}");
+    assert!(other.to_string().contains("/data: expected 3, got 2"), "{other}");
+    let more = run(TELLS, &fine.replace("{type: pushed}]", "{type: pushed}, {type: last}]"));
+    assert!(more.to_string().contains("nothing more came, not `last`"), "{more}");
+    // One that is sent may fail, and a mock says so; one that is stored has no mock.
+    let fails = "
+input: {n: 1}
+mocks: {push: {error: communication}}
+expect: {state: faulted, emitted: [{type: told}]}
+";
+    run(TELLS, fails).assert();
+    assert_eq!(codes(&run(TELLS, "mocks: {mouth: {result: 1}}")), ["not-mockable"]);
+}
+
+#[test]
+fn an_extended_step_is_mocked_as_itself() {
+    let extended = "
+use: {extensions: [{log: {extend: call, when: '$task.name == \"work\"', before: [{log: {call: log}}]}}]}
+do: [{work: {if: '${ .n > 1 }', call: work, with: {n: '${ .n }'}}}]
+";
+    let case = "
+input: {n: 2}
+mocks: {log: {result: 1}, work: {result: '${ .n }'}}
+expect: {output: 2, path: [log, work]}
+";
+    run(extended, case).assert();
+    let skipped = "input: {n: 1}\nexpect: {output: {n: 1}, path: []}";
+    run(extended, skipped).assert();
+    let definition = definition(extended);
+    let suite = Suite::read("cases: [{name: it, input: {n: 1}}]").unwrap();
+    let mut coverage = definition.coverage();
+    coverage.add(&definition.run(&suite.cases[0]));
+    let reached: Vec<&str> = coverage.spots().filter(|s| s.hits > 0).map(|s| s.branch.as_str()).collect();
+    assert_eq!(reached, ["`if` does not hold"]);
 }

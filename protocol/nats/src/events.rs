@@ -1,13 +1,15 @@
 //! CloudEvents in `SM_EVENTS`: published by anybody who may, read in order.
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 use stepmill_protocol::cloud::NotAnEvent;
-use stepmill_protocol::{CloudEvent, Namespace, Timestamp};
+use stepmill_protocol::codec::pack;
+use stepmill_protocol::{CloudEvent, Namespace, Timestamp, limit};
 
 use crate::connect::Nats;
 use crate::error::NatsError;
 use crate::publish::{Outgoing, Stored};
-use crate::reader::{Read, Start, StreamReader};
+use crate::reader::{Read, Start, StreamReader, parse_rfc3339};
 use crate::serve::CONTENT_TYPE_HEADER;
 use crate::subject;
 
@@ -48,13 +50,27 @@ impl Events {
         self.nats.store(Outgoing { subject, id, again: false, payload: Bytes::from(payload) }).await
     }
 
-    /// Reads all events that were stored at a time or later.
+    /// When the event with this sequence was stored, as the stream's leader sees it; none where it is gone or was never there.
+    ///
+    /// # Errors
+    /// [`NatsError`] when the broker does not answer.
+    pub async fn time_of(&self, seq: u64) -> Result<Option<Timestamp>, NatsError> {
+        match self.nats.js_call(&format!("STREAM.MSG.GET.{}", subject::EVENTS_STREAM), &json!({"seq": seq})).await {
+            Ok(answer) => {
+                let time = answer.pointer("/message/time").and_then(Value::as_str);
+                parse_rfc3339(time.ok_or_else(|| NatsError::malformed("a stored event", "it has no time"))?).map(Some)
+            }
+            Err(NatsError::NotFound { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Reads the events from somewhere on.
     ///
     /// # Errors
     /// [`NatsError`] when the broker does not let us.
-    pub async fn reader(&self, from: Timestamp) -> Result<EventReader, NatsError> {
-        let inner =
-            StreamReader::open(&self.nats, subject::EVENTS_STREAM, subject::EVENTS_ALL, Start::Time(from)).await?;
+    pub async fn reader(&self, start: Start) -> Result<EventReader, NatsError> {
+        let inner = StreamReader::open(&self.nats, subject::EVENTS_STREAM, subject::EVENTS_ALL, start).await?;
         Ok(EventReader { inner })
     }
 }
@@ -92,5 +108,22 @@ fn event(read: &Read) -> Result<(Namespace, CloudEvent), String> {
         .collect();
     let said = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE_HEADER)).map(|(_, value)| *value);
     let event = CloudEvent::read(headers.iter().copied(), said, &read.payload);
-    event.map(|event| (namespace, event)).map_err(|e: NotAnEvent| e.to_string())
+    let event = event.map_err(|e: NotAnEvent| e.to_string())?;
+    match too_large(&event, read.payload.len()) {
+        Some(reason) => Err(reason),
+        None => Ok((namespace, event)),
+    }
+}
+
+/// Why no run could take an event of this size, if so. One that was published past the API may be as large as a message.
+fn too_large(event: &CloudEvent, payload: usize) -> Option<String> {
+    // No value becomes nine times as large by being written as MessagePack, so small ones need not be written.
+    if payload <= limit::VALUE_BYTES_MAX / 9 {
+        return None;
+    }
+    let bytes = pack(event).map_or(usize::MAX, |packed| packed.len());
+    (bytes > limit::VALUE_BYTES_MAX).then(|| {
+        let max = limit::VALUE_BYTES_MAX;
+        format!("the event has {bytes} bytes, {max} are allowed; store its data elsewhere and pass a reference")
+    })
 }

@@ -231,6 +231,30 @@ fn encode_word(word: &str) -> String {
     token
 }
 
+/// `sm.life.<namespace>.<workflow>.<run>`
+#[must_use]
+pub fn life(namespace: &Namespace, workflow: &WorkflowName, run: RunId) -> String {
+    format!("sm.life.{namespace}.{workflow}.{run}")
+}
+
+/// The life-cycle events of a namespace, of one workflow or run if said.
+#[must_use]
+pub fn life_of(namespace: &Namespace, workflow: Option<&WorkflowName>, run: Option<RunId>) -> String {
+    let workflow = workflow.map_or("*", WorkflowName::as_str);
+    let run = run.map_or_else(|| "*".to_owned(), |run| run.to_string());
+    format!("sm.life.{namespace}.{workflow}.{run}")
+}
+
+/// Reads what [`life`] made.
+#[must_use]
+pub fn parse_life(subject: &str) -> Option<(Namespace, WorkflowName, RunId)> {
+    let mut tokens = subject.strip_prefix("sm.life.")?.split('.');
+    let namespace = Namespace::new(tokens.next()?).ok()?;
+    let workflow = WorkflowName::new(tokens.next()?).ok()?;
+    let run = tokens.next()?.parse().ok()?;
+    tokens.next().is_none().then_some((namespace, workflow, run))
+}
+
 /// `sm.dead.<pool>`, for log events `sm.dead._log`.
 #[must_use]
 pub fn dead(pool: Option<&PoolName>) -> String {
@@ -344,6 +368,9 @@ mod tests {
         let (ns, name) = (Namespace::new("team-1").unwrap(), WorkflowName::new("flow").unwrap());
         assert_eq!(parse_job(&job(&ns, &name)), Some((ns.clone(), name)));
         assert_eq!(parse_job("sm.job.a.b.c"), None);
+        let flow = WorkflowName::new("flow").unwrap();
+        assert_eq!(parse_life(&life(&ns, &flow, run())), Some((ns.clone(), flow, run())));
+        assert_eq!(parse_life(&life_of(&ns, None, None)), None);
         let pool = PoolName::new("llm").unwrap();
         assert_eq!(parse_ask(&ask(&pool, PartitionNo(3))), Some(pool.clone()));
         assert_eq!(parse_ask(&join(&pool)), Some(pool));

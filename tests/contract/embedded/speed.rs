@@ -52,6 +52,8 @@ async fn own(embedded: Arc<Embedded>, partition: PartitionNo, ended: Arc<AtomicU
             outbox_drop: Vec::new(),
             timers_put: Vec::new(),
             timers_drop: Vec::new(),
+            told_put: None,
+            told_drop: Vec::new(),
         };
         let out: Vec<OutgoingTask> = messages.iter().filter_map(|m| fold(&mut commit, m)).collect();
         let done = commit.runs.iter().filter(|w| w.index.state == RunState::Completed).count() as u64;

@@ -49,6 +49,8 @@ pub(crate) fn commit(lease: &Lease, from: &Cursor, to: &Cursor) -> Commit {
         outbox_drop: Vec::new(),
         timers_put: Vec::new(),
         timers_drop: Vec::new(),
+        told_put: None,
+        told_drop: Vec::new(),
     }
 }
 

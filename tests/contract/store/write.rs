@@ -1,6 +1,6 @@
 //! What a commit writes: cursor, runs and values, open dispatches, timers; notes beside it; and emptying a partition.
 
-use stepmill_coordinator::port::store::{Cursor, Store, StoredRun, Suspicion};
+use stepmill_coordinator::port::store::{Cursor, Store, StoredRun, Suspicion, ToldKey};
 use stepmill_protocol::api::RunState;
 use stepmill_protocol::{PartitionNo, TimerId, Timestamp, ValueId};
 
@@ -134,6 +134,21 @@ pub(crate) async fn timers_are_armed_moved_and_disarmed(store: &dyn Store) {
         .await;
     let expected = [(run(1), TimerId(2), Timestamp(6)), (run(2), TimerId(1), Timestamp(5))];
     assert_eq!(picture(store, 0).await.timers, expected);
+}
+
+/// What is to be told comes back in the order of the batches, until it is dropped.
+pub(crate) async fn what_is_to_be_told_is_kept_in_order(store: &dyn Store) {
+    let mut owner = Owner::new(store).await;
+    let key = |incarnation, seq| ToldKey { incarnation, seq };
+    let batches = [(key(0, 9), vec![0, 255]), (key(0, 10), Vec::new()), (key(1, 2), b"{}".to_vec())];
+    for batch in batches.iter().rev() {
+        owner.commit(|c| c.told_put = Some(batch.clone())).await;
+    }
+    assert_eq!(store.told(P).await.unwrap(), batches);
+    owner.commit(|c| c.told_drop = vec![key(0, 9), key(1, 2), key(7, 7)]).await;
+    assert_eq!(store.told(P).await.unwrap(), batches[1..2]);
+    store.clear(P, &owner.lease).await.unwrap();
+    assert_eq!(store.told(P).await.unwrap(), []);
 }
 
 /// Ids are never used again, so what one batch puts and drops was put first.

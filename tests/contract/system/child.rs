@@ -4,6 +4,7 @@ use serde_json::json;
 use stepmill_protocol::api::RunState;
 
 use super::System;
+use super::picky::PickyLog;
 
 const DOUBLE: &str = "do: [{ double: { set: { n: '${ .n * 2 }' } } }]";
 const LONG_WAIT: &str = "do: [{ long: { wait: { hours: 1 } } }]";
@@ -98,6 +99,19 @@ pub(super) async fn a_coordinator_that_is_replaced_goes_on(mut system: System) {
     let sum: u64 = output.as_array().unwrap().iter().map(|v| v["n"].as_u64().unwrap()).sum();
     assert_eq!(sum, (0..60).map(|n| n * 2).sum::<u64>());
     assert_eq!(system.runs_of("slow").await.len(), 60, "each starts once");
+}
+
+pub(super) async fn one_that_is_not_wanted_never_begins(mut system: System) {
+    let picky = PickyLog::over(&mut system.ports);
+    system.replace().await;
+    system.define("leaf", "do: [{ a: { set: { n: 1 } } }]").await;
+    system.define("top", &format!("do: [{{ a: {{ {} }} }}]", run("leaf", ""))).await;
+    let top = system.submit("top", json!({})).await;
+    // It is asked to start it, and does not know whether it has.
+    picky.has_refused().await;
+    system.client.cancel(top, "enough").await.unwrap();
+    let leaf = system.until_runs("leaf", |runs| runs.len() == 1).await;
+    assert_eq!((leaf[0].state, leaf[0].rev), (RunState::Cancelled, 1), "it has not begun: {leaf:?}");
 }
 
 pub(super) async fn one_that_starts_itself_comes_to_an_end(system: System) {

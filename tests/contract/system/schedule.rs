@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+use stepmill_coordinator::port::store::StoredDefinition;
 use stepmill_protocol::api::RunState;
+use stepmill_protocol::{CloudEvent, Timestamp};
 
 use super::System;
 
@@ -78,4 +81,40 @@ pub(super) async fn a_name_of_the_systems_own_is_refused(system: System) {
     let text = document("1.0.0", "", NOTHING).replace("name: beat", "name: beat_schedule");
     let refused = system.client.define(&text).await.unwrap_err();
     assert!(refused.to_string().contains("_schedule"), "{refused}");
+}
+
+pub(super) async fn a_newer_version_ends_no_run(system: System) {
+    let schedule = "schedule: { after: { milliseconds: 100 } }\n";
+    system
+        .client
+        .define(&document("1.0.0", schedule, "{ listen: { to: { one: { with: { type: go } } } } }"))
+        .await
+        .unwrap();
+    let runs = system.until_runs("beat", |runs| runs.len() == 1).await;
+    system.client.define(&document("2.0.0", "", NOTHING)).await.unwrap();
+    let keepers = system.runs_of("beat_schedule").await;
+    assert!(keepers.len() == 1 && keepers[0].state == RunState::Cancelled, "{keepers:?}");
+    let go = json!({ "specversion": "1.0", "id": "1", "source": "/test", "type": "go" });
+    system.client.event(&CloudEvent::try_from(go).unwrap()).await.unwrap();
+    let view = system.result(runs[0].run).await;
+    assert_eq!(view.state, RunState::Completed, "the run in flight goes on: {view:?}");
+}
+
+pub(super) async fn one_that_another_product_version_wrote_goes_on(system: System) {
+    let text = document("1.0.0", OFTEN, NOTHING);
+    let plan = stepmill_definition::compile(&text).unwrap().plan;
+    let source = plan.keeper().unwrap().replace("\"start\"", "\"begin\"");
+    let keeper = stepmill_definition::compile(&source).unwrap().plan;
+    let written = StoredDefinition {
+        digest: keeper.digest,
+        namespace: keeper.namespace,
+        name: keeper.name,
+        version: keeper.version,
+        source,
+        registered_at: Timestamp(1),
+    };
+    system.ports.store.put_definition(&written).await.unwrap();
+    system.client.define(&text).await.unwrap();
+    system.until_runs("beat", |runs| runs.len() >= 2).await;
+    assert_eq!(system.runs_of("beat_schedule").await[0].digest, written.digest);
 }

@@ -11,6 +11,7 @@ use stepmill_protocol::api::RunState;
 
 use super::adapter::Adapter;
 use super::attempt::{Attempt, attempt};
+use super::scene::Scene;
 
 /// Two examples wait for thirty seconds.
 const RUN_WITHIN: Duration = Duration::from_secs(50);
@@ -83,16 +84,23 @@ async fn run_one(adapter: Adapter, name: &str, text: &str) -> Result<(), String>
     let Some((input, expected)) = expectation(name) else {
         return Err("it is accepted, but nothing is known of how it should run; say so in `expectation`".into());
     };
-    match (attempt(adapter, text, input, RUN_WITHIN).await?, expected) {
+    match (attempt(adapter, text, input, RUN_WITHIN, &Scene::of(name)).await?, expected) {
         (Attempt::Refused(problem), _) => Err(format!("it was refused: {problem}")),
-        (Attempt::Ran(view), Expected::Output(pointer, value)) => {
+        (Attempt::Ran(view, _), Expected::Output(pointer, value)) => {
             let output = view.output.as_ref().and_then(|o| o.pointer(pointer));
             if view.state == RunState::Completed && output == Some(&value) {
                 return Ok(());
             }
             Err(format!("{}, {:?} {:?} {:?}", view.state.as_str(), view.output, view.error, view.live))
         }
-        (Attempt::Ran(view), Expected::Error(kind)) => match &view.error {
+        (Attempt::Ran(view, order), Expected::Forever(task, times)) => {
+            let ran = order.iter().filter(|name| *name == task).count();
+            if view.state == RunState::Running && ran == times {
+                return Ok(());
+            }
+            Err(format!("{}, {task} ran {ran} times, {:?}", view.state.as_str(), view.error))
+        }
+        (Attempt::Ran(view, _), Expected::Error(kind)) => match &view.error {
             Some(error) if view.state == RunState::Faulted && error.kind == kind => Ok(()),
             Some(_) | None => Err(format!("{}, {:?} {:?}", view.state.as_str(), view.output, view.error)),
         },
@@ -103,13 +111,16 @@ async fn run_one(adapter: Adapter, name: &str, text: &str) -> Result<(), String>
 enum Expected {
     /// Completed, with this value at this JSON pointer of its output.
     Output(&'static str, Value),
+    /// Never ends; this task has run so often.
+    Forever(&'static str, usize),
     /// Faulted, with this type of error.
     Error(&'static str),
 }
 
 /// The input and the end of each example.
 fn expectation(name: &str) -> Option<(Value, Expected)> {
-    use Expected::{Error, Output};
+    use Expected::{Error, Forever, Output};
+    const EXPRESSION: &str = "https://serverlessworkflow.io/spec/1.0.0/errors/expression";
     let pet = || (json!({ "petId": 7, "token": "a-token" }), Output("/id", json!(7)));
     Some(match name.strip_suffix(".yaml")? {
         "authentication-bearer" => (json!({ "token": "a-token" }), Output("/id", json!(1))),
@@ -155,6 +166,27 @@ fn expectation(name: &str) -> Option<(Value, Expected)> {
         "switch-then-string" => (json!({ "orderType": "physical" }), Output("/address", json!("Elmer St"))),
         "try-catch-then-directive" => (Value::Null, Output("/status", json!("failed"))),
         "wait-duration-inline" | "wait-duration-iso8601" => (json!({ "a": 1 }), Output("/a", json!(1))),
+        // What a `listen` gives is a list of events; their outputs read a field of it, which is an error of jq.
+        "accumulate-room-readings" => (json!({ "readings": [1] }), Error(EXPRESSION)),
+        "for" => (json!({ "pets": [{ "id": 1 }], "vet": "Ann" }), Error(EXPRESSION)),
+        "listen-to-one" => (Value::Null, Error(EXPRESSION)),
+        // In the order in which they came.
+        "listen-to-all" => (Value::Null, Output("/0/bpm", json!(120))),
+        "listen-to-any-until-consumed" => (Value::Null, Output("/1/bpm", json!(120))),
+        "listen-to-all read-envelope" => (Value::Null, Output("/1/data/temperature", json!(39))),
+        "listen-to-any-filter" => (Value::Null, Output("", json!([{ "bpm": 120 }]))),
+        "listen-to-any" => (Value::Null, Output("/0/roomId", json!("kitchen"))),
+        "listen-to-any-until-condition" => (Value::Null, Output("/3/roomId", json!("kitchen"))),
+        "listen-to-any-forever-foreach" => (Value::Null, Forever("postToChatApi", 2)),
+        // Without `${ }` its input is a text.
+        "run-subflow" => (json!({ "user": { "name": "Ann" } }), Output("/registered", json!(".user"))),
+        // Started by hand, with the events that they would have been started by.
+        "schedule-event-driven" => {
+            let patient = json!({ "id": 9, "name": "Ann", "room": { "number": 4 }, "vitals": { "bpm": 30 } });
+            (json!([{ "data": { "patient": patient } }]), Output("/received/patientId", json!(9)))
+        }
+        "set" => (json!([{ "a": 1 }]), Output("/startEvent/a", json!(1))),
+        "set-expression" => (json!([{ "a": 1 }]), Output("/a", json!(1))),
         "schedule-cron" => (json!({ "a": 1 }), Output("/received", Value::Null)),
         _ => return None,
     })

@@ -17,6 +17,7 @@ use stepmill_protocol::api::{RunState, RunView};
 
 use super::adapter::Adapter;
 use super::attempt::{Attempt, attempt};
+use super::scene::Scene;
 
 /// A scenario of the kit takes milliseconds; one that takes longer than this is stuck.
 const SCENARIO_WITHIN: Duration = Duration::from_secs(20);
@@ -115,7 +116,7 @@ fn input(world: &mut World, context: Context) -> LocalBoxFuture<'_, ()> {
 fn executed(world: &mut World, _: Context) -> LocalBoxFuture<'_, ()> {
     Box::pin(async move {
         let adapter = world.adapter.unwrap_or(Adapter::Embedded);
-        match attempt(adapter, &world.definition, world.input.take(), SCENARIO_WITHIN).await {
+        match attempt(adapter, &world.definition, world.input.take(), SCENARIO_WITHIN, &Scene::default()).await {
             Ok(done) => world.attempt = Some(done),
             Err(error) => panic!("the system broke down: {error}"),
         }
@@ -191,7 +192,7 @@ fn runs_before_or_after(world: &mut World, context: Context) -> LocalBoxFuture<'
 impl World {
     fn view(&self) -> &RunView {
         match &self.attempt {
-            Some(Attempt::Ran(view)) => view,
+            Some(Attempt::Ran(view, _)) => view,
             Some(Attempt::Refused(problem)) => panic!("it was refused: {problem}"),
             None => panic!("the workflow was not executed"),
         }
@@ -210,8 +211,12 @@ impl World {
     }
 
     /// The names of the tasks that ran, in order.
-    fn order(&self) -> Vec<String> {
-        panic!("the order of tasks cannot be seen from outside: run {} shows no life-cycle events", self.view().run)
+    fn order(&self) -> &[String] {
+        match &self.attempt {
+            Some(Attempt::Ran(_, order)) => order,
+            Some(Attempt::Refused(problem)) => panic!("it was refused: {problem}"),
+            None => panic!("the workflow was not executed"),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod hosts;
 mod intercept;
 mod kit;
 mod report;
+mod scene;
 mod stand_in;
 
 use std::ffi::OsString;

@@ -6,24 +6,24 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::{StatusCode, Url};
 use rmcp::ServiceExt as _;
 use rmcp::model::{
     ClientCapabilities, ClientConfig, ClientRequest, CustomRequest, ErrorCode, ErrorData, Implementation,
     ProtocolVersion,
 };
 use rmcp::service::{ClientInitializeError, RoleClient, RunningService, ServiceError};
-use rmcp::transport::StreamableHttpClientTransport;
-use rmcp::transport::streamable_http_client::{
-    AuthRequiredError, HttpStatusError, InsufficientScopeError, StreamableHttpClientTransportConfig,
-};
+use rmcp::transport::async_rw::AsyncRwTransport;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stepmill_protocol::Problem;
 use stepmill_protocol::limit::VALUE_BYTES_MAX;
 use stepmill_protocol::problem::Standard;
 
+use super::auth::Authentication;
 use super::endpoint::{Endpoint, without_query, wrong};
 use super::http_call::{header, plain};
+use super::mcp_http::Careful;
 use super::process::{Group, Program, RunRules, Runnable};
 use super::wire::Wire;
 use crate::context::{Context, quote};
@@ -104,6 +104,10 @@ impl McpStep {
 impl Handler<McpCall, Value> for McpStep {
     async fn run(&self, ctx: Context, call: McpCall) -> Result<Value, Failure> {
         let timeout = call.timeout.map_or(limit::MCP_TIMEOUT, Duration::from_millis);
+        let timeout = match &call.transport {
+            Transport::Http(_) => timeout,
+            Transport::Stdio(_) => timeout.min(self.rules.timeout),
+        };
         let method = call.method.clone();
         let done = tokio::time::timeout(timeout, self.call(&ctx, call)).await;
         done.unwrap_or_else(|_| {
@@ -126,42 +130,54 @@ impl McpStep {
                     let (name, value) = header(name, &plain(value))?;
                     headers.insert(name, value);
                 }
-                let shown = match &http.endpoint.authentication {
-                    Some(auth) => Some((auth, self.wire.credentials(ctx, auth).await?)),
-                    None => None,
-                };
-                headers.extend(shown.iter().map(|(_, value)| (AUTHORIZATION, value.clone())));
-                let transport = self.http(url.as_str(), headers);
-                let result = exchange(&what, about.serve(transport).await, request).await;
-                if let (Err(failure), Some((auth, value))) = (&result, &shown)
-                    && failure.problem().is(Standard::Authentication)
-                {
-                    self.wire.refused(auth, value).await;
-                }
-                result
+                self.over_http(ctx, &what, &url, headers, http.endpoint.authentication.as_ref(), (about, request)).await
             }
             Transport::Stdio(stdio) => {
                 self.rules.check(Runnable::Mcp, ctx)?;
                 let what = format!("the MCP server `{}`", stdio.command);
-                let (_group, _folder, streams) = self.start(what.clone(), &stdio)?;
-                exchange(&what, about.serve(streams).await, request).await
+                let (group, program, (stdout, stdin)) = self.start(what.clone(), &stdio)?;
+                let transport = AsyncRwTransport::new(stdout, stdin).with_max_line_length(VALUE_BYTES_MAX);
+                exchange(&what, about.serve(transport).await, request, (group, program)).await.map_err(Broken::failure)
             }
         }
     }
 
-    fn http(
+    /// A call over HTTP. One that was refused because a token that was kept is no good any more is made a second time: it was not
+    /// carried out.
+    async fn over_http(
         &self,
-        url: &str,
+        ctx: &Context,
+        what: &str,
+        url: &Url,
         headers: HashMap<HeaderName, HeaderValue>,
-    ) -> StreamableHttpClientTransport<reqwest::Client> {
-        // The step's retry policy repeats calls, nothing else does.
-        let config = StreamableHttpClientTransportConfig::with_uri(url)
-            .custom_headers(headers)
-            .max_sse_event_size(VALUE_BYTES_MAX)
-            .max_json_response_size(VALUE_BYTES_MAX)
-            .max_error_response_size(limit::QUOTE_BYTES_MAX)
-            .reinit_on_expired_session(false);
-        StreamableHttpClientTransport::with_client(self.wire.client().clone(), config)
+        auth: Option<&Authentication>,
+        (about, request): (ClientConfig, ClientRequest),
+    ) -> Result<Value, Failure> {
+        let mut again = true;
+        loop {
+            let mut headers = headers.clone();
+            let shown = match auth {
+                Some(auth) => Some((auth, self.wire.credentials(ctx, auth).await?)),
+                None => None,
+            };
+            headers.extend(shown.iter().map(|(_, (value, _))| (AUTHORIZATION, value.clone())));
+            let client = Careful::new(self.wire.lasting().clone());
+            let transport = client.connect(url.as_str(), headers);
+            let broken = match exchange(what, about.clone().serve(transport).await, request.clone(), ()).await {
+                Ok(value) => return Ok(value),
+                Err(broken) => broken,
+            };
+            let refusal = client.refusal().filter(|_| !broken.answered);
+            if refusal.as_ref().is_some_and(|refusal| refusal.status == StatusCode::UNAUTHORIZED)
+                && let Some((auth, (value, kept))) = &shown
+            {
+                self.wire.refused(auth, value).await;
+                if *kept && std::mem::take(&mut again) {
+                    continue;
+                }
+            }
+            return Err(refusal.map_or(broken.failure, |refusal| refusal.failure(what)));
+        }
     }
 
     /// A server of this call's own. It ends, with all that it has started, when the group is dropped.
@@ -209,22 +225,44 @@ fn request(ctx: &Context, method: String, parameters: Option<Map<String, Value>>
     ClientRequest::CustomRequest(request)
 }
 
-/// One request over a connection that was just made, and its result.
+/// A call that brought no result.
+struct Broken {
+    failure: Failure,
+    /// Whether the server has answered the call: then it is not about the connection.
+    answered: bool,
+}
+
+impl Broken {
+    fn failure(self) -> Failure {
+        self.failure
+    }
+
+    const fn answered(failure: Failure) -> Self {
+        Self { failure, answered: true }
+    }
+}
+
+/// One request over a connection that was just made, and its result. `server` is what must live as long as the connection.
 async fn exchange(
     what: &str,
     connection: Result<RunningService<RoleClient, ClientConfig>, ClientInitializeError>,
     request: ClientRequest,
-) -> Result<Value, Failure> {
-    let connection = connection.map_err(|e| not_begun(what, &e))?;
+    server: impl Send + 'static,
+) -> Result<Value, Broken> {
+    let mut connection = connection.map_err(|e| not_begun(what, &e))?;
     let result = connection.send_request(request).await;
-    // The answer is there: how the connection ends changes nothing.
-    let _ = connection.cancel().await;
+    // What the server has said counts now: how the connection ends changes nothing, and nobody waits for it.
+    tokio::spawn(async move {
+        let _ = connection.close_with_timeout(limit::MCP_CLOSE_TIMEOUT).await;
+        drop(server);
+    });
     let result = result.map_err(|e| failed(what, &e))?;
     let value = serde_json::to_value(result)
-        .map_err(|e| Failure::terminal(format!("{what} gave a result that has no JSON form: {e}")))?;
+        .map_err(|e| Broken::answered(Failure::terminal(format!("{what} gave a result that has no JSON form: {e}"))))?;
     if value.get("isError").and_then(Value::as_bool) == Some(true) {
         let text = format!("a tool of {what} failed: {}", said(&value));
-        return Err(Failure::new(Problem::standard(Standard::Runtime, text), true).with_extra(shortened(value)));
+        let failure = Failure::new(Problem::standard(Standard::Runtime, text), true);
+        return Err(Broken::answered(failure.with_extra(shortened(value))));
     }
     Ok(value)
 }
@@ -240,10 +278,10 @@ fn shortened(result: Value) -> Value {
     if result.to_string().len() <= limit::QUOTE_BYTES_MAX { json!({ "result": result }) } else { Value::Null }
 }
 
-fn not_begun(what: &str, error: &ClientInitializeError) -> Failure {
+fn not_begun(what: &str, error: &ClientInitializeError) -> Broken {
     const HOW: &str = "could not be reached";
     if let ClientInitializeError::JsonRpcError(error) = error {
-        return refused(what, error);
+        return Broken::answered(refused(what, error));
     }
     if let ClientInitializeError::TransportError { error, .. } = error {
         return broken(what, HOW, error.error.as_ref());
@@ -251,9 +289,9 @@ fn not_begun(what: &str, error: &ClientInitializeError) -> Failure {
     broken(what, HOW, error)
 }
 
-fn failed(what: &str, error: &ServiceError) -> Failure {
+fn failed(what: &str, error: &ServiceError) -> Broken {
     if let ServiceError::McpError(error) = error {
-        return refused(what, error);
+        return Broken::answered(refused(what, error));
     }
     broken(what, "did not answer", error)
 }
@@ -272,26 +310,15 @@ fn refused(what: &str, error: &ErrorData) -> Failure {
     failure.with_extra(json!({ "code": error.code.0 }))
 }
 
-/// A connection that broke, by its deepest cause that says something.
-fn broken(what: &str, how: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
+/// A connection that broke.
+fn broken(what: &str, how: &str, error: &(dyn std::error::Error + 'static)) -> Broken {
     let text = format!("{what} {how}: {}", quote(&with_sources(error)));
-    let (mut kind, mut retryable, mut status) = (Standard::Communication, true, None);
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<AuthRequiredError>() {
-            (kind, retryable) = (Standard::Authentication, false);
-        } else if error.is::<InsufficientScopeError>() {
-            (kind, retryable) = (Standard::Authorization, false);
-        } else if let Some(said) = error.downcast_ref::<HttpStatusError>() {
-            status = Some(said.status);
-        } else if error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout) {
-            kind = Standard::Timeout;
-        }
-        cause = error.source();
-    }
-    let failure = Failure::new(Problem::standard(kind, text), retryable);
-    match status {
-        Some(status) => failure.with_status(status),
-        None => failure,
-    }
+    let is_late = |error: &(dyn std::error::Error + 'static)| {
+        error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout)
+    };
+    let kind = match std::iter::successors(Some(error), |error| error.source()).any(is_late) {
+        true => Standard::Timeout,
+        false => Standard::Communication,
+    };
+    Broken { failure: Failure::new(Problem::standard(kind, text), true), answered: false }
 }

@@ -1,16 +1,19 @@
-//! The steps that come with every worker: `http`, `openapi`, `mcp`, `script`, `shell` and `llm`.
+//! The steps that come with every worker: `http`, `emit`, `openapi`, `mcp`, `script`, `shell` and `llm`.
 
 mod auth;
+pub mod emit;
 mod endpoint;
 pub mod http;
 mod http_answer;
 mod http_call;
 pub mod llm;
 pub mod mcp;
+mod mcp_http;
 pub mod openapi;
 pub mod process;
 mod wire;
 
+pub use emit::EmitStep;
 pub use http::HttpStep;
 pub use llm::{LlmConfig, LlmStep};
 pub use mcp::McpStep;
@@ -45,7 +48,7 @@ pub fn register(builder: WorkerBuilder) -> Result<WorkerBuilder, BuiltinError> {
     Ok(register_calls(builder, RunRules::default())?.step(llm::KIND, llm))
 }
 
-/// Registers what reaches outside: `http`, `openapi`, `mcp`, `script` and `shell`. What `rules` does not allow to be started
+/// Registers what reaches outside: `http`, `emit`, `openapi`, `mcp`, `script` and `shell`. What `rules` does not allow to be started
 /// on this machine is refused when it is called, with what to do about it.
 ///
 /// # Errors
@@ -54,6 +57,7 @@ pub fn register_calls(builder: WorkerBuilder, rules: RunRules) -> Result<WorkerB
     let wire = Wire::new(http::TIMEOUTS)?;
     Ok(builder
         .step(http::KIND, HttpStep::on(wire.clone()))
+        .step(emit::KIND, EmitStep::on(wire.clone()))
         .step(openapi::KIND, OpenApiStep::on(wire.clone()))
         .step(mcp::KIND, McpStep::new(rules.clone(), wire.clone()))
         .step(process::script::KIND, ScriptStep::new(rules.clone(), wire))

@@ -16,6 +16,8 @@ use crate::net::{self, Timeouts};
 #[derive(Clone, Debug)]
 pub struct Wire {
     client: Client,
+    /// For connections that last.
+    lasting: Client,
     tokens: Arc<Tokens>,
 }
 
@@ -25,11 +27,12 @@ impl Wire {
     /// # Errors
     /// When the client cannot be made.
     pub fn new(timeouts: Timeouts) -> Result<Self, reqwest::Error> {
-        Ok(Self { client: net::client(timeouts)?, tokens: Arc::default() })
+        Ok(Self { client: net::client(timeouts)?, lasting: net::lasting(timeouts)?, tokens: Arc::default() })
     }
 
-    pub(super) const fn client(&self) -> &Client {
-        &self.client
+    /// A client without a limit on how long a call may take.
+    pub(super) const fn lasting(&self) -> &Client {
+        &self.lasting
     }
 
     /// Sends a request as `auth` says. A request that was refused for want of credentials is sent a second time where there
@@ -37,12 +40,16 @@ impl Wire {
     pub(super) async fn send(
         &self,
         ctx: &Context,
-        request: Request,
+        mut request: Request,
         auth: Option<&Authentication>,
         what: &str,
     ) -> Result<Response, Failure> {
+        let in_url = auth::login_in(request.url_mut());
         match auth {
-            None => self.execute(request, what).await,
+            None => match in_url.filter(|_| !request.headers().contains_key(AUTHORIZATION)) {
+                Some(login) => self.with(request, auth::basic(&login)?, what).await,
+                None => self.execute(request, what).await,
+            },
             Some(Authentication::Basic(login)) => self.with(request, auth::basic(login)?, what).await,
             Some(Authentication::Bearer(bearer)) => self.with(request, auth::bearer_header(&bearer.token)?, what).await,
             Some(Authentication::Digest(login)) => {
@@ -60,13 +67,19 @@ impl Wire {
         }
     }
 
-    /// The header that shows who calls, for a transport that sends requests itself.
-    pub(super) async fn credentials(&self, ctx: &Context, auth: &Authentication) -> Result<HeaderValue, Failure> {
+    /// The header that shows who calls, for a transport that sends requests itself, and whether it is worth while to ask for another
+    /// one when it is refused: a token that was kept may have been withdrawn.
+    pub(super) async fn credentials(
+        &self,
+        ctx: &Context,
+        auth: &Authentication,
+    ) -> Result<(HeaderValue, bool), Failure> {
+        let shown = |got: auth::Got| Ok((auth::bearer_header(&got.token)?, got.kept));
         match auth {
-            Authentication::Basic(login) => auth::basic(login),
-            Authentication::Bearer(bearer) => auth::bearer_header(&bearer.token),
-            Authentication::OAuth2(policy) => auth::bearer_header(&self.token(ctx, policy, false).await?.token),
-            Authentication::Oidc(policy) => auth::bearer_header(&self.token(ctx, policy, true).await?.token),
+            Authentication::Basic(login) => Ok((auth::basic(login)?, false)),
+            Authentication::Bearer(bearer) => Ok((auth::bearer_header(&bearer.token)?, false)),
+            Authentication::OAuth2(policy) => shown(self.token(ctx, policy, false).await?),
+            Authentication::Oidc(policy) => shown(self.token(ctx, policy, true).await?),
             Authentication::Digest(_) => {
                 let text = "digest authentication needs a challenge for each request, which this transport cannot answer; \
                             use another policy";

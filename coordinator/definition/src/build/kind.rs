@@ -35,6 +35,10 @@ kinds! {
     Process Step;
     /// `run: workflow`.
     Run;
+    /// `listen`.
+    Listen;
+    /// `emit`.
+    Emit;
     /// `set`.
     Set;
     /// `do`.
@@ -62,6 +66,11 @@ impl<K: Step> Task<K> {
     /// Which of the pool's tasks go first.
     pub fn priority(self, priority: Priority) -> Self {
         self.metadata("priority", priority.as_str())
+    }
+
+    /// The function of the workflow that undoes the step when the run fails or is cancelled.
+    pub fn compensate(self, function: &str) -> Self {
+        self.metadata("compensate", function)
     }
 }
 

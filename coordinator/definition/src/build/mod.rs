@@ -24,21 +24,25 @@
 //!
 //! A builder writes; whether names lead somewhere and expressions are right is said by [`Workflow::compile`], like for a text.
 
+mod event;
+mod extension;
 mod kind;
 mod policy;
 mod task;
 mod workflow;
 
+pub use event::{EventFilter, Events, emit, listen};
+pub use extension::Extension;
 pub use kind::{
-    Call, Do, For, Fork, Http, Llm, Mcp, OpenApi, Process, Raise, Run, Set, Step, Switch, Try, Wait, call, do_,
-    for_each, fork, http, llm, mcp_http, mcp_stdio, openapi, raise, raise_named, run_workflow, script, set,
+    Call, Do, Emit, For, Fork, Http, Listen, Llm, Mcp, OpenApi, Process, Raise, Run, Set, Step, Switch, Try, Wait,
+    call, do_, for_each, fork, http, llm, mcp_http, mcp_stdio, openapi, raise, raise_named, run_workflow, script, set,
     set_expression, shell, switch, try_, wait,
 };
 pub use policy::{Authentication, Budget, Catch, Length, Problem, Retry, Then};
 pub use task::{AnyTask, Task, Tasks};
 pub use workflow::Workflow;
 
-pub use crate::plan::Join;
+pub use crate::plan::{Join, ReadAs};
 
 /// An expression as a value: `expr(".a")` is `${ .a }`.
 #[must_use]

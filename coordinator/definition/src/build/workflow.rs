@@ -2,15 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
+use super::event::Events;
+use super::extension::Extension;
 use super::policy::{Authentication, Budget, Length, Problem, Retry};
 use super::task::{AnyTask, Tasks, set};
 use crate::compile::{Compiled, compile};
 use crate::mistake::Mistakes;
+use crate::plan::ReadAs;
 
 /// The version of the language that is written.
 const DSL: &str = "1.0.3";
 /// Keys of the top level in the order in which they are written.
-const ORDER: [&str; 6] = ["document", "input", "output", "timeout", "use", "do"];
+const ORDER: [&str; 7] = ["document", "input", "output", "timeout", "schedule", "use", "do"];
 
 /// A workflow that is being built.
 #[derive(Clone, Debug)]
@@ -78,15 +81,47 @@ impl Workflow {
         self.put(&["timeout", "after"], after.into().0)
     }
 
+    /// Starts by itself, once in each interval.
+    pub fn every(self, interval: impl Into<Length>) -> Self {
+        self.put(&["schedule", "every"], interval.into().0)
+    }
+
+    /// Starts by itself at the times of a cron pattern, in UTC.
+    pub fn cron(self, pattern: &str) -> Self {
+        self.put(&["schedule", "cron"], pattern)
+    }
+
+    /// Starts by itself at once, and this long after each end.
+    pub fn after(self, pause: impl Into<Length>) -> Self {
+        self.put(&["schedule", "after"], pause.into().0)
+    }
+
+    /// Starts by itself for each set of events; the input is the array of them, of each what `read` says.
+    pub fn on(self, events: Events, read: ReadAs) -> Self {
+        self.put(&["schedule", "on"], events.0).put(&["schedule", "read"], read.as_str())
+    }
+
+    /// Puts tasks around tasks of a kind.
+    pub fn extension(mut self, name: &str, extension: Extension) -> Self {
+        let named = Value::Object(Map::from_iter([(name.to_owned(), Value::Object(extension.0))]));
+        self.push_used("extensions", named);
+        self
+    }
+
     /// Names a secret that expressions may use as `$secrets.<name>`.
     pub fn secret(mut self, name: &str) -> Self {
-        let mut secrets = match self.fields.get("use").and_then(|u| u.get("secrets")) {
-            Some(Value::Array(secrets)) => secrets.clone(),
+        self.push_used("secrets", name.into());
+        self
+    }
+
+    /// Adds to a list of `use`.
+    fn push_used(&mut self, key: &str, value: Value) {
+        let mut list = match self.fields.get("use").and_then(|u| u.get(key)) {
+            Some(Value::Array(list)) => list.clone(),
             Some(_) | None => Vec::new(),
         };
-        secrets.push(name.into());
-        set(&mut self.fields, &["use", "secrets"], Value::Array(secrets));
-        self
+        list.push(value);
+        set(&mut self.fields, &["use", key], Value::Array(list));
     }
 
     /// Names a retry policy, for [`super::Catch::retry_named`].

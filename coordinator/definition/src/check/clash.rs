@@ -228,6 +228,7 @@ impl Search<'_> {
                 self.output(plan.node(*body));
                 match catch.body {
                     Some(body) => self.output(plan.node(body)),
+                    None if catch.only_retries() => {}
                     None => self.inner_input(node),
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::expression::Expression;
-use crate::plan::{Join, Next, Node, NodeId, NodeKind, Plan, Template};
+use crate::plan::{Join, Next, Node, NodeId, NodeKind, Part, Plan, Template};
 
 /// Whether a condition always has the same outcome.
 pub(crate) fn always(condition: Option<&Expression>) -> Option<bool> {
@@ -22,7 +22,7 @@ pub(crate) fn constant(template: &Template) -> Option<Value> {
 }
 
 /// The number of items of a `for`, where it is known.
-pub(crate) fn items(template: &Template) -> Option<u64> {
+pub fn items(template: &Template) -> Option<u64> {
     match template {
         Template::Array(items) => u64::try_from(items.len()).ok(),
         Template::Const(_) | Template::Expr(_) | Template::Object(_) => match constant(template)? {
@@ -116,7 +116,8 @@ impl<'p> Flow<'p> {
             }
             NodeKind::Scope { body, .. } => self.passes(*body),
             NodeKind::Try { body, catch } => {
-                self.passes(*body) || catch.then.is_some() || catch.body.is_none_or(|b| self.passes(b))
+                let caught = !catch.only_retries() && catch.body.is_none_or(|b| self.passes(b));
+                self.passes(*body) || catch.then.is_some() || caught
             }
             NodeKind::Raise { .. } => false,
             NodeKind::Listen(listen) => listen.ends(),
@@ -127,13 +128,14 @@ impl<'p> Flow<'p> {
     /// Whether a token that enters a list may come to its end.
     fn list_ends(&self, children: &[NodeId]) -> bool {
         let reached = self.reached_in(children);
-        let ends = |node: &NodeId| self.ways(self.plan.node(*node)).iter().any(|n| self.leads_out(children, *node, *n));
+        let ends =
+            |node: &NodeId| self.ways_in(self.plan.node(*node)).iter().any(|n| self.leads_out(children, *node, *n));
         children.is_empty() || children.iter().zip(reached).any(|(node, reached)| reached && ends(node))
     }
 
     fn leads_out(&self, children: &[NodeId], from: NodeId, next: Next) -> bool {
         match next {
-            Next::Exit => true,
+            Next::Exit | Next::Leave => true,
             Next::Continue => children.last() == Some(&from),
             Next::To(_) | Next::End => false,
         }
@@ -159,17 +161,24 @@ impl<'p> Flow<'p> {
         let to = |i: usize, next: Next| match next {
             Next::Continue => Some(i + 1),
             Next::To(id) => index.get(&id).copied(),
-            Next::Exit => Some(children.len()),
+            Next::Exit | Next::Leave => Some(children.len()),
             Next::End => None,
         };
         let all = |(i, id): (usize, &NodeId)| {
             let mut ways: Vec<usize> =
-                self.ways(self.plan.node(*id)).into_iter().filter_map(|next| to(i, next)).collect();
+                self.ways_in(self.plan.node(*id)).into_iter().filter_map(|next| to(i, next)).collect();
             ways.sort_unstable();
             ways.dedup();
             ways
         };
         children.iter().enumerate().map(all).collect()
+    }
+
+    /// Where a token may go after a node, seen from the list that it lies in: what an extended task says counts for the list
+    /// around it.
+    fn ways_in(&self, node: &Node) -> Vec<Next> {
+        let ways = self.ways(node);
+        if node.part == Part::Extended && !ways.is_empty() { vec![Next::Continue] } else { ways }
     }
 
     /// Where a token may go after a node.
@@ -180,6 +189,11 @@ impl<'p> Flow<'p> {
             ways.push(Next::Continue);
         }
         if condition == Some(false) {
+            return ways;
+        }
+        if let Some(core) = node.extended(|id| self.plan.get(id)) {
+            ways.extend(self.ways(core));
+            ways.push(node.then);
             return ways;
         }
         match &node.kind {
@@ -200,7 +214,7 @@ impl<'p> Flow<'p> {
                 if self.passes(*body) {
                     ways.push(node.then);
                 }
-                if catch.body.is_none_or(|b| self.passes(b)) {
+                if !catch.only_retries() && catch.body.is_none_or(|b| self.passes(b)) {
                     ways.push(catch.then.unwrap_or(node.then));
                 }
             }

@@ -21,6 +21,7 @@ use crate::plan::{Node, NodeId, Plan};
 
 pub use bound::{Bounds, Most, Unbounded};
 use flow::Flow;
+pub use flow::items;
 use place::Places;
 
 /// What a check should know beyond the definition.

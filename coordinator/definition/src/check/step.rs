@@ -6,7 +6,7 @@ use crate::near::nearest;
 use crate::plan::NodeKind;
 
 /// The steps of the language itself: they come with the workers.
-const OWN: [&str; 6] = ["http", "llm", "openapi", "mcp", "script", "shell"];
+const OWN: [&str; 7] = ["http", "llm", "openapi", "mcp", "script", "shell", "emit"];
 
 pub(super) fn check(check: &mut Check<'_>) {
     let Some(known) = &check.options.steps else { return };

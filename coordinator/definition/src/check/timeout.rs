@@ -20,7 +20,7 @@ pub(super) fn check(check: &mut Check<'_>) {
 fn waits_for(node: &Node) -> Option<String> {
     match &node.kind {
         NodeKind::Call(call) => match &call.system {
-            Some(SystemStep::Workflow { wait: false, .. }) => None,
+            Some(SystemStep::Workflow { wait: false, .. } | SystemStep::Emit) => None,
             Some(SystemStep::Workflow { workflow, wait: true, .. }) => Some(format!("workflow `{workflow}`")),
             None => Some(format!("step `{}`", call.kind)),
         },

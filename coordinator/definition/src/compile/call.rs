@@ -9,7 +9,7 @@ use super::policy::all;
 use crate::expression::Expression;
 use crate::model::reader::Text;
 use crate::model::refuse::CATALOG_FUNCTION;
-use crate::model::task::{Task, With};
+use crate::model::task::{Task, TaskKind, With};
 use crate::near::nearest;
 use crate::plan::{Call, NodeId, NodeKind, Template};
 use crate::tree::{Kind, Tree, escape};
@@ -26,22 +26,28 @@ pub(super) struct Hints {
 }
 
 /// The keys of `metadata` that mean something here, later issues included.
-const HINTS: [&str; 8] = ["pool", "priority", "concurrency", "cache", "compensate", "budget", "join", "onFailure"];
+const HINTS: [&str; 9] =
+    ["pool", "priority", "concurrency", "cache", "compensate", "budget", "join", "onFailure", "endpoint"];
 
 impl<'a, 't> Compiler<'a, 't> {
     /// Reads the hints of a task; keys of other people are left alone.
-    pub(super) fn hints(&mut self, task: &Task<'t>, is_call: bool, is_for: bool, is_fork: bool) -> Option<Hints> {
+    pub(super) fn hints(&mut self, task: &Task<'t>) -> Option<Hints> {
+        let is_call = matches!(task.kind, Some(TaskKind::Call { .. } | TaskKind::Process(_)));
+        let is_emit = matches!(task.kind, Some(TaskKind::Emit(_)));
+        let is_sent = is_call || matches!(&task.kind, Some(TaskKind::Emit(emit)) if emit.endpoint.is_some());
+        let is_for = matches!(task.kind, Some(TaskKind::For(_)));
+        let is_fork = matches!(task.kind, Some(TaskKind::Fork { .. }));
         let mut hints = Hints::default();
         let Some(Tree { kind: Kind::Map(entries), .. }) = task.metadata else { return Some(hints) };
         let mut fine = true;
         for entry in entries {
             let tree = &entry.value;
             match &*entry.key {
-                "pool" if is_call => {
+                "pool" if is_sent => {
                     hints.pool = self.pool(tree);
                     fine &= hints.pool.is_some();
                 }
-                "priority" if is_call => match self.priority(tree) {
+                "priority" if is_sent => match self.priority(tree) {
                     Some(priority) => hints.priority = priority,
                     None => fine = false,
                 },
@@ -53,11 +59,14 @@ impl<'a, 't> Compiler<'a, 't> {
                 "compensate" if is_call => {}
                 // read by `join`, with the branches at hand
                 "join" | "onFailure" if is_for || is_fork => {}
+                // read with the task itself
+                "endpoint" if is_emit => {}
                 "budget" => fine &= self.budget(tree),
-                "pool" | "priority" | "concurrency" | "join" | "onFailure" | "compensate" => {
+                "pool" | "priority" | "concurrency" | "join" | "onFailure" | "compensate" | "endpoint" => {
                     let owner = match &*entry.key {
                         "concurrency" => "for",
                         "join" | "onFailure" => "fork",
+                        "endpoint" => "emit",
                         _ => "call",
                     };
                     let message = format!("`{}` has no effect here", entry.key);
@@ -154,6 +163,7 @@ impl<'a, 't> Compiler<'a, 't> {
             pool: hints.pool.or_else(|| PoolName::new(own_pool).ok())?,
             priority: hints.priority,
             broker_retry: None,
+            emits: false,
             system: None,
         })))
     }

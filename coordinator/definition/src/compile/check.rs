@@ -27,6 +27,7 @@ impl<'a, 't> Compiler<'a, 't> {
         for authentication in uses.authentications.values().flatten() {
             self.authentication(authentication);
         }
+        self.check_extensions();
         for (name, function) in &uses.functions {
             let Some(task) = function else { continue };
             let before = self.nodes.len();

@@ -99,6 +99,7 @@ impl<'a, 't> Compiler<'a, 't> {
                 then: Next::Continue,
                 kind,
                 definition: Value::Null,
+                part: self.part(),
             });
         };
         put(root, path.to_owned(), None, NodeKind::Try { body: list, catch: Box::new(catch) });

@@ -16,12 +16,14 @@ use crate::tree::{Pointer, Span, escape};
 /// The tasks that a `then` may name.
 pub(super) struct Targets<'n> {
     names: BTreeMap<&'n str, NodeId>,
+    /// What `exit` means.
+    exit: Next,
 }
 
 impl Targets<'_> {
     /// For a task that stands in no list.
     pub(super) const fn none() -> Self {
-        Self { names: BTreeMap::new() }
+        Self { names: BTreeMap::new(), exit: Next::Exit }
     }
 }
 
@@ -49,16 +51,28 @@ impl<'a, 't> Compiler<'a, 't> {
             then: Next::Continue,
             kind: NodeKind::Do { children },
             definition: Value::Null,
+            part: self.part(),
         });
         Some(id)
     }
 
     /// The tasks of a list.
     pub(super) fn children(&mut self, tasks: &'a [Task<'t>], path: &str, parent: NodeId) -> Option<Vec<NodeId>> {
+        self.children_leaving(tasks, path, parent, Next::Exit)
+    }
+
+    /// The tasks of a list, in which `exit` means this.
+    pub(super) fn children_leaving(
+        &mut self,
+        tasks: &'a [Task<'t>],
+        path: &str,
+        parent: NodeId,
+        exit: Next,
+    ) -> Option<Vec<NodeId>> {
         let ids: Vec<NodeId> =
             tasks.iter().map(|t| self.reserve(&t.name.at, t.name.span)).collect::<Option<Vec<_>>>()?;
         let names = tasks.iter().zip(&ids).map(|(t, id)| (&*t.name.text, *id)).collect();
-        let targets = Targets { names };
+        let targets = Targets { names, exit };
         let mut fine = true;
         for (i, (task, id)) in tasks.iter().zip(&ids).enumerate() {
             let path = format!("{path}/{i}/{}", escape(&task.name.text));
@@ -75,7 +89,7 @@ impl<'a, 't> Compiler<'a, 't> {
         let Some(then) = then else { return Some(Next::Continue) };
         match &*then.text {
             "continue" => return Some(Next::Continue),
-            "exit" => return Some(Next::Exit),
+            "exit" => return Some(targets.exit),
             "end" => return Some(Next::End),
             _ => {}
         }
@@ -107,11 +121,11 @@ impl<'a, 't> Compiler<'a, 't> {
                 continue;
             }
             let node = ids.get(i).and_then(|id| self.nodes.get(id.0 as usize)).and_then(Option::as_ref);
-            for next in node.map(ways_out).unwrap_or_default() {
+            for next in node.map(|node| self.ways_out(node)).unwrap_or_default() {
                 match next {
                     Next::Continue => open.push(i + 1),
                     Next::To(id) => open.extend(index.get(&id)),
-                    Next::Exit | Next::End => {}
+                    Next::Exit | Next::Leave | Next::End => {}
                 }
             }
         }
@@ -120,6 +134,16 @@ impl<'a, 't> Compiler<'a, 't> {
             let help = "remove it, or lead to it with `then` or a case of a `switch`";
             self.reader.warn("unreachable", task.name.span, &task.name.at, message, help);
         }
+    }
+
+    /// Where a token may go from a node; from one that is extended, as from itself.
+    fn ways_out(&self, node: &Node) -> Vec<Next> {
+        let get = |id: NodeId| self.nodes.get(id.0 as usize).and_then(Option::as_ref);
+        let Some(core) = node.extended(get) else { return ways_out(node) };
+        let mut ways = ways_out(core);
+        ways.push(node.then);
+        ways.extend(node.condition.is_some().then_some(Next::Continue));
+        ways
     }
 }
 

@@ -4,13 +4,16 @@ mod budget;
 mod call;
 mod check;
 mod compensate;
+mod emit;
 mod event;
+mod extension;
 mod flow;
 mod join;
 mod node;
 mod outside;
 mod policy;
 mod run_workflow;
+mod schedule;
 mod value;
 
 use std::collections::BTreeMap;
@@ -84,6 +87,8 @@ struct Compiler<'a, 't> {
     uses: &'a Uses<'t>,
     /// `document.namespace`, where it could be read.
     namespace: Option<&'a str>,
+    /// Whether the workflow keeps the schedule of another one.
+    is_keeper: bool,
     nodes: Vec<Option<Node>>,
     /// Variables of enclosing tasks, the innermost last.
     scope: Vec<Arc<str>>,
@@ -92,6 +97,8 @@ struct Compiler<'a, 't> {
     /// From tasks to what undoes them; none is added while such a thing is compiled itself.
     compensations: BTreeMap<NodeId, NodeId>,
     undoing: bool,
+    /// The task around which an extension is being compiled.
+    extends: Option<NodeId>,
     depth: usize,
     /// Whether a limit of the plan was reached and said.
     full: bool,
@@ -103,11 +110,13 @@ impl<'a, 't> Compiler<'a, 't> {
             reader,
             uses: &workflow.uses,
             namespace: workflow.document.as_ref().map(|d| &*d.namespace.text),
+            is_keeper: workflow.document.as_ref().is_some_and(|d| d.name.text.ends_with(crate::schedule::SUFFIX)),
             nodes: Vec::new(),
             scope: Vec::new(),
             functions: Vec::new(),
             compensations: BTreeMap::new(),
             undoing: false,
+            extends: None,
             depth: 0,
             full: false,
         }
@@ -118,6 +127,9 @@ impl<'a, 't> Compiler<'a, 't> {
         let flow = self.flow(&workflow.flow);
         let timeout = workflow.timeout.as_ref().and_then(|t| self.timeout(t));
         let root = self.block(&workflow.tasks, "/do", "do", None, &workflow.root.at, workflow.root.span);
+        if let Some(events) = workflow.schedule.as_ref().and_then(|s| s.events.as_ref()) {
+            self.check_starts(events);
+        }
         let document = workflow.document.as_ref()?;
         if let Some(budget) = document.tree.get("metadata").and_then(|m| m.get("budget")) {
             self.budget(budget);
@@ -132,9 +144,10 @@ impl<'a, 't> Compiler<'a, 't> {
             root: root?,
             flow: flow?,
             timeout,
-            schedule: workflow.schedule.clone(),
+            schedule: workflow.schedule.as_ref().and_then(|s| s.when.clone()),
             secrets: self.uses.secrets.iter().map(|s| name(&s.text)).collect(),
             document: document.tree.to_json(),
+            definition: self.reader.source.contains("$workflow").then(|| workflow.root.to_json()),
             compensations: self.compensations,
         };
         Some(plan)

@@ -22,22 +22,15 @@ impl<'a, 't> Compiler<'a, 't> {
         path: &str,
         targets: &Targets<'_>,
     ) -> Option<()> {
+        let extensions = self.extensions_of(task);
+        if !extensions.is_empty() {
+            return self.extended(task, id, parent, path, targets, &extensions);
+        }
         let condition = task.condition.as_ref().map(|t| self.bare(t));
         let flow = self.flow(&task.flow);
         let timeout = task.timeout.as_ref().map(|t| self.timeout(t));
         let then = self.next(task.then.as_ref(), targets);
-        let is_call = matches!(task.kind, Some(TaskKind::Call { .. } | TaskKind::Process(_)));
-        let is_for = matches!(task.kind, Some(TaskKind::For(_)));
-        let is_fork = matches!(task.kind, Some(TaskKind::Fork { .. }));
-        let hints = self.hints(task, is_call, is_for, is_fork);
-        let kind = task.kind.as_ref().and_then(|kind| {
-            let hints = hints.unwrap_or_default();
-            self.deeper(&task.name.at, task.name.span, |c| c.kind(task, kind, hints, id, path, targets))
-        });
-        let compensated = !is_call || self.compensate(task, id, path);
-        if !compensated {
-            return None;
-        }
+        let kind = self.what(task, id, path, targets);
         self.put(Node {
             id,
             path: StepPath(path.into()),
@@ -49,8 +42,27 @@ impl<'a, 't> Compiler<'a, 't> {
             then: then?,
             kind: kind?,
             definition: task.tree.to_json(),
+            part: self.part(),
         });
         Some(())
+    }
+
+    /// What a task does, and what its `metadata` says of that.
+    pub(super) fn what(
+        &mut self,
+        task: &'a Task<'t>,
+        id: NodeId,
+        path: &str,
+        targets: &Targets<'_>,
+    ) -> Option<NodeKind> {
+        let is_call = matches!(task.kind, Some(TaskKind::Call { .. } | TaskKind::Process(_)));
+        let hints = self.hints(task);
+        let kind = task.kind.as_ref().and_then(|kind| {
+            let hints = hints.unwrap_or_default();
+            self.deeper(&task.name.at, task.name.span, |c| c.kind(task, kind, hints, id, path, targets))
+        });
+        let compensated = !is_call || self.compensate(task, id, path);
+        kind.filter(|_| compensated)
     }
 
     fn kind(
@@ -107,6 +119,7 @@ impl<'a, 't> Compiler<'a, 't> {
             TaskKind::Call { name, with } => self.call(name, with.as_ref(), hints, id, path),
             TaskKind::Process(process) => self.process(process, hints),
             TaskKind::RunWorkflow(model) => self.run_workflow(model),
+            TaskKind::Emit(model) => self.emit(model, hints),
         }
     }
 

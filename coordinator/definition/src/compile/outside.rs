@@ -65,7 +65,8 @@ impl<'a, 't> Compiler<'a, 't> {
     fn check_mcp_policy(&self, endpoint: &Endpoint<'t>) -> Option<()> {
         let policy = match endpoint.authentication.as_ref() {
             Some(AuthenticationRef::Inline(policy)) => Some(policy),
-            Some(AuthenticationRef::Named(name)) => self.uses.authentications.get(&*name.text)?.as_ref(),
+            // An unknown name is told where the endpoint is read.
+            Some(AuthenticationRef::Named(name)) => self.uses.authentications.get(&*name.text).and_then(Option::as_ref),
             None => None,
         };
         if policy.is_some_and(|policy| policy.kind == "digest") {
@@ -96,6 +97,7 @@ impl<'a, 't> Compiler<'a, 't> {
             pool: hints.pool.or_else(|| PoolName::new("default").ok())?,
             priority: hints.priority,
             broker_retry: None,
+            emits: false,
             system: None,
         })))
     }
@@ -133,7 +135,7 @@ impl<'a, 't> Compiler<'a, 't> {
         }
     }
 
-    fn endpoint(&mut self, endpoint: &'a Endpoint<'t>) -> Option<Template> {
+    pub(super) fn endpoint(&mut self, endpoint: &'a Endpoint<'t>) -> Option<Template> {
         let uri = self.uri(&endpoint.uri);
         let authentication = endpoint.authentication.as_ref().map(|a| self.policy(a));
         match all(authentication)? {
@@ -193,7 +195,7 @@ impl<'a, 't> Compiler<'a, 't> {
     }
 
     /// A URI: an expression, or a template whose `{names}` are fields of the task's input.
-    fn uri(&mut self, text: &Text) -> Option<Template> {
+    pub(super) fn uri(&mut self, text: &Text) -> Option<Template> {
         if expression_inside(&text.text).is_some() {
             return self.bare(text).map(Template::Expr);
         }

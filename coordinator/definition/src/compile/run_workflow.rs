@@ -29,6 +29,7 @@ impl<'t> Compiler<'_, 't> {
             version: model.version.as_ref().map(|v| Version(v.text.to_string())),
             wait: model.wait,
             give_output: model.give_output,
+            detached: self.is_keeper,
         };
         Some(NodeKind::Call(Box::new(Call {
             kind: StepKind::new(KIND).ok()?,
@@ -36,6 +37,7 @@ impl<'t> Compiler<'_, 't> {
             pool: PoolName::system(),
             priority: stepmill_protocol::Priority::default(),
             broker_retry: None,
+            emits: false,
             system: Some(step),
         })))
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::{Number, Value};
 
-use super::meter::{DEPTH_MAX, OUTPUT_BYTES_MAX, Stop, spend, spend_bulk, stop};
+use super::meter::{self, DEPTH_MAX, Stop, spend, spend_bulk, stop};
 use super::number::Num;
 use super::value::{Map, Val};
 
@@ -49,26 +49,22 @@ fn read_number(n: &Number) -> Num {
 
 /// Gives a value out.
 pub(super) fn give(val: &Val) -> Value {
-    give_at(val, &mut 0)
-}
-
-fn give_at(val: &Val, bytes: &mut usize) -> Value {
     spend(1);
-    *bytes += match val {
+    let bytes = match val {
         Val::Null | Val::Bool(_) | Val::Num(_) | Val::Arr(_) => 1,
         Val::Str(s) => s.text.len() + 1,
         Val::Obj(o) => o.map.keys().map(|k| k.len() + 1).sum::<usize>() + 1,
     };
-    if *bytes > OUTPUT_BYTES_MAX {
-        stop(Stop::Output);
+    if let Err(why) = meter::give(bytes) {
+        stop(why);
     }
     match val {
         Val::Null => Value::Null,
         Val::Bool(b) => Value::Bool(*b),
         Val::Num(n) => give_number(*n),
         Val::Str(s) => Value::String(s.text.clone()),
-        Val::Arr(a) => Value::Array(a.items.iter().map(|v| give_at(v, bytes)).collect()),
-        Val::Obj(o) => Value::Object(o.map.iter().map(|(k, v)| (k.to_string(), give_at(v, bytes))).collect()),
+        Val::Arr(a) => Value::Array(a.items.iter().map(give).collect()),
+        Val::Obj(o) => Value::Object(o.map.iter().map(|(k, v)| (k.to_string(), give(v))).collect()),
     }
 }
 

@@ -121,7 +121,7 @@ pub(super) fn natives() -> impl Iterator<Item = Fun<Lang>> {
     jaq.chain(own().into_iter().map(run::<Lang>)).chain([deep()])
 }
 
-fn own() -> [jaq_core::native::Filter<jaq_core::RunPtr<Lang>>; 9] {
+fn own() -> [jaq_core::native::Filter<jaq_core::RunPtr<Lang>>; 10] {
     [
         ("fromjson", v(0), |cv| bome(from_json(&cv.1))),
         ("tojson", v(0), |cv| bome(Ok(Val::text(json::write(&cv.1))))),
@@ -131,6 +131,7 @@ fn own() -> [jaq_core::native::Filter<jaq_core::RunPtr<Lang>>; 9] {
         ("indices", v(1), |cv| unary(cv, |x, y| indices(&x, &y))),
         ("bsearch", v(1), |cv| unary(cv, |x, y| bsearch(&x, &y))),
         ("__percent", v(1), |cv| unary(cv, |x, name| percent(&x, &name))),
+        ("__segment", v(1), |cv| unary(cv, |x, name| segment(&x, &name))),
         ("__pattern", v(1), |cv| {
             unary(cv, |x, pattern| {
                 if let (Val::Str(text), Val::Str(pattern)) = (&x, &pattern) {
@@ -226,6 +227,16 @@ fn percent(x: &Val, name: &Val) -> jaq_core::ValR<Val> {
         }
     }
     Ok(Val::text(out))
+}
+
+/// The same for a place in the path, which `.` and `..` would lead out of: they have no other spelling there.
+fn segment(x: &Val, name: &Val) -> jaq_core::ValR<Val> {
+    match x {
+        Val::Str(s) if matches!(s.text.as_str(), "." | "..") => Err(Error::str(format_args!(
+            "the field {name} of the input is {x}, which leads to another place in a URI's path"
+        ))),
+        x => percent(x, name),
+    }
 }
 
 /// An upper bound of the size of a compiled pattern: its length with all counted repetitions multiplied out.

@@ -1,6 +1,7 @@
 //! Expressions: jq, compiled once per definition, bounded by counted work, depth and output size. Same input, same
 //! result, everywhere. How they are bounded: `docs/decision/0003-expression-limits.md`.
 
+pub mod budget;
 mod jaq;
 mod json;
 mod lang;
@@ -164,6 +165,10 @@ impl Expression {
     /// # Errors
     /// [`ExpressionError`] when it fails or uses more than it may.
     pub fn holds(&self, input: &Value, vars: &Variables) -> Result<bool, ExpressionError> {
+        if let Program::Plain(plain) = &*self.program {
+            let failed = |reason| ExpressionError::Failed { source_text: self.shown(), reason };
+            return Ok(!matches!(plain.find(input, vars).map_err(failed)?, Value::Null | Value::Bool(false)));
+        }
         let value = self.first(input, vars)?.unwrap_or(Value::Null);
         Ok(!matches!(value, Value::Null | Value::Bool(false)))
     }
@@ -189,8 +194,13 @@ impl Expression {
 
     fn first(&self, input: &Value, vars: &Variables) -> Result<Option<Value>, ExpressionError> {
         let failed = |reason| ExpressionError::Failed { source_text: self.shown(), reason };
+        let stopped = |stop: meter::Stop| ExpressionError::Limit { source_text: self.shown(), limit: stop.to_string() };
         let (filter, names) = match &*self.program {
-            Program::Plain(plain) => return plain.evaluate(input, vars).map(Some).map_err(failed),
+            Program::Plain(plain) => {
+                let value = plain.find(input, vars).map_err(failed)?;
+                let _within = meter::enter_unit(None);
+                return meter::copied(value).map(|()| Some(value.clone())).map_err(stopped);
+            }
             Program::Filter { filter, vars, .. } => (filter, vars),
         };
         let outcome = meter::metered(|| {
@@ -202,7 +212,7 @@ impl Expression {
         });
         match outcome {
             Ok(value) => value.map_err(failed),
-            Err(stop) => Err(ExpressionError::Limit { source_text: self.shown(), limit: stop.to_string() }),
+            Err(stop) => Err(stopped(stop)),
         }
     }
 

@@ -91,9 +91,9 @@ impl Plain {
     }
 
     /// The value, or why there is none.
-    pub(super) fn evaluate(&self, input: &Value, vars: &Variables) -> Result<Value, String> {
+    pub(super) fn find<'v>(&'v self, input: &'v Value, vars: &'v Variables) -> Result<&'v Value, String> {
         let (root, steps) = match self {
-            Self::Const(v) => return Ok(v.clone()),
+            Self::Const(v) => return Ok(v),
             Self::Path { root, steps } => (root, steps),
         };
         let mut at = match root {
@@ -103,7 +103,7 @@ impl Plain {
         for key in steps {
             at = key.follow(at)?;
         }
-        Ok(at.clone())
+        Ok(at)
     }
 }
 

@@ -135,6 +135,37 @@ fn a_blow_up_ends_with_a_limit() {
     }
 }
 
+/// What alone is in order, and together would take minutes or all of the memory there is.
+#[test]
+fn many_expressions_share_their_limits() {
+    use super::budget;
+    use crate::plan::Template;
+    let many = |text: &str, n: usize| {
+        let one = |_| Template::Expr(Expression::compile(text, KNOWN).unwrap());
+        Template::Array((0..n).map(one).collect())
+    };
+    let none = Variables::default();
+    let ended = |got: Result<_, ExpressionError>| matches!(got, Err(ExpressionError::Limit { .. }));
+    let counts = "[range(100000)] | length";
+    assert_eq!(many(counts, 3).evaluate(&json!(1), &none).unwrap(), Arc::new(json!([100_000, 100_000, 100_000])));
+    assert!(ended(many(counts, 1_000).evaluate(&json!(1), &none)), "work");
+    assert!(ended(many(".", 1_000).evaluate(&json!("x".repeat(100_000)), &none)), "copies");
+    let (expression, slow) =
+        (Expression::compile(counts, KNOWN).unwrap(), Expression::compile("last(repeat(1))", KNOWN).unwrap());
+    let (failures, spent) =
+        budget::step(|| (0..1_000).filter(|_| expression.evaluate(&json!(1), &none).is_err()).count());
+    assert!(failures > 800 && spent < 500_000_000, "{failures} of 1000 failed, {spent} units were spent");
+    let (left, _) = budget::step(|| {
+        assert!(slow.evaluate(&json!(1), &none).is_err());
+        let left = [expression.evaluate(&json!(1), &none).is_err(), !eval(".n + 1", &json!({"n": 1})).is_ok()];
+        assert!(budget::apart(|| expression.evaluate(&json!(1), &none)).is_ok());
+        left
+    });
+    assert_eq!(left, [true, false], "a step that has used up its work may still look at its error");
+    assert!(expression.evaluate(&json!(1), &none).is_ok(), "the next one begins anew");
+    assert!(budget::filter(|| slow.evaluate(&json!(1), &none)).unwrap_err().to_string().contains("event filter"));
+}
+
 /// Texts that go `n` levels deep in one way each.
 fn deep(n: usize) -> Vec<String> {
     let around = |open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(n), close.repeat(n));
@@ -240,6 +271,15 @@ fn places_in_a_uri_are_filled_and_encoded() {
     let input = json!({"id": "a/b ä", "n": 7, "deep": {"x": true}});
     assert_eq!(fill("https://h/{id}?n={n}", input.clone()), Ok(json!("https://h/a%2Fb%20%C3%A4?n=7")));
     assert_eq!(fill("{deep.x}/z", input.clone()), Ok(json!("true/z")));
+    for dots in [".", ".."] {
+        let input = json!({ "id": dots });
+        assert!(
+            fill("https://h/pets/{id}", input.clone()).unwrap_err().to_string().contains("another place"),
+            "{dots}"
+        );
+        assert_eq!(fill("https://h/pets?up={id}", input), Ok(json!(format!("https://h/pets?up={dots}"))));
+    }
+    assert_eq!(fill("https://h/{id}", json!({"id": "..."})), Ok(json!("https://h/...")));
     assert!(fill("https://h/{no}", input).unwrap_err().to_string().contains("\"no\""));
     assert!(Expression::uri_template("https://h/x").unwrap().is_none());
     for bad in ["https://h/{", "https://h/}", "https://h/{a b}", "https://h/{}", "https://h/{+a}", "https://h/{?q}"] {

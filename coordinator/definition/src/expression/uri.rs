@@ -15,6 +15,7 @@ pub(super) fn expression_of(template: &str) -> Result<Option<String>, Expression
     };
     let mut parts = Vec::new();
     let mut rest = template;
+    let mut is_path = true;
     while let Some((literal, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else {
             return Err(wrong(
@@ -43,8 +44,10 @@ pub(super) fn expression_of(template: &str) -> Result<Option<String>, Expression
             break;
         }
         let path: String = name.split('.').map(|p| format!("[\"{p}\"]")).collect();
+        is_path = is_path && !literal.contains(['?', '#']);
+        let filter = if is_path { "__segment" } else { "__percent" };
         parts.push(quoted(literal));
-        parts.push(format!("(.{path} | __percent(\"{name}\"))"));
+        parts.push(format!("(.{path} | {filter}(\"{name}\"))"));
         rest = after;
     }
     if rest.contains(['{', '}']) {

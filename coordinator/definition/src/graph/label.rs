@@ -59,12 +59,19 @@ pub(super) fn what(node: &Node) -> String {
         NodeKind::Scope { .. } => format!("function {}", node.definition.get("call").map(plain).unwrap_or_default()),
         NodeKind::Call(call) => match (&call.system, endpoint(node)) {
             (Some(SystemStep::Workflow { workflow, .. }), _) => format!("run workflow {workflow}"),
+            (Some(SystemStep::Emit), _) => emitted(node),
+            (None, _) if call.emits => emitted(node),
             (None, _) if node.definition.get("run").is_some() => format!("run {}", call.kind),
             (None, Some(to)) => format!("call {}: {to}", call.kind),
             (None, None) => format!("call {}", call.kind),
         },
     };
     cut(&text, CHARS_MAX)
+}
+
+fn emitted(node: &Node) -> String {
+    let kind = node.definition.pointer("/emit/event/with/type").map(plain);
+    format!("emit {}", kind.unwrap_or_default())
 }
 
 /// The condition of a task, where it has one.

@@ -1,7 +1,7 @@
 //! The arrows of a picture: where a token can go after a task, and on what condition.
 
 use crate::check::flow::{Flow, always};
-use crate::plan::{Next, Node, NodeId, NodeKind, Plan};
+use crate::plan::{Next, Node, NodeId, NodeKind, Part, Plan};
 
 /// Where an arrow leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub(super) fn ways(plan: &Plan, flow: &Flow<'_>, children: &[NodeId]) -> Vec<Way
     let target = |from: usize, next: Next| match next {
         Next::Continue => Target::Task(from + 1),
         Next::To(id) => Target::Task(children.iter().position(|c| *c == id).unwrap_or(children.len())),
-        Next::Exit => Target::Task(children.len()),
+        Next::Exit | Next::Leave => Target::Task(children.len()),
         Next::End => Target::End,
     };
     let mut all: Vec<Way> = Vec::new();
     for (from, id) in children.iter().enumerate() {
-        for (next, when) in of(plan.node(*id), flow) {
+        for (next, when) in of(plan, plan.node(*id), flow) {
             let way = Way { from, to: target(from, next), when };
             // one arrow for all the reasons to go the same way
             match all.iter_mut().find(|w| w.from == from && w.to == way.to) {
@@ -43,7 +43,21 @@ pub(super) fn ways(plan: &Plan, flow: &Flow<'_>, children: &[NodeId]) -> Vec<Way
     all
 }
 
-fn of(node: &Node, flow: &Flow<'_>) -> Vec<(Next, Option<String>)> {
+fn of(plan: &Plan, node: &Node, flow: &Flow<'_>) -> Vec<(Next, Option<String>)> {
+    if node.part == Part::Extended {
+        // the list around it shows where it leads
+        return flow.passes(node.id).then_some((Next::Continue, None)).into_iter().collect();
+    }
+    if let Some(core) = node.extended(|id| plan.get(id)) {
+        let mut ways = kinds(core, flow);
+        let skipped = node.condition.is_some() && !ways.iter().any(|(next, _)| *next == Next::Continue);
+        ways.extend(skipped.then(|| (Next::Continue, Some("if not".into()))));
+        return ways;
+    }
+    kinds(node, flow)
+}
+
+fn kinds(node: &Node, flow: &Flow<'_>) -> Vec<(Next, Option<String>)> {
     let mut ways: Vec<(Next, Option<String>)> = match &node.kind {
         NodeKind::Switch { cases } => {
             let mut ways: Vec<_> = cases.iter().map(|case| (case.then, Some(case.name.to_string()))).collect();
@@ -54,7 +68,7 @@ fn of(node: &Node, flow: &Flow<'_>) -> Vec<(Next, Option<String>)> {
         }
         NodeKind::Try { body, catch } => {
             let passes = flow.passes(*body).then_some((node.then, None));
-            let caught = catch.body.is_none_or(|body| flow.passes(body)).then_some(());
+            let caught = (!catch.only_retries() && catch.body.is_none_or(|body| flow.passes(body))).then_some(());
             let caught = caught.map(|()| (catch.then.unwrap_or(node.then), Some("caught".into())));
             passes.into_iter().chain(caught).collect()
         }

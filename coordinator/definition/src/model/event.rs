@@ -148,7 +148,7 @@ impl<'t> Correlate<'t> {
 }
 
 /// The attributes of an event, each of the right kind.
-fn attributes<'t>(reader: &Reader<'_>, tree: &'t Tree, what: &'static str) -> Option<Vec<&'t Entry>> {
+pub(super) fn attributes<'t>(reader: &Reader<'_>, tree: &'t Tree, what: &'static str) -> Option<Vec<&'t Entry>> {
     let fields = reader.object(tree, what)?;
     let wrong = fields.entries.iter().filter(|e| !attribute(reader, e)).count();
     (wrong == 0).then(|| fields.entries.iter().collect())

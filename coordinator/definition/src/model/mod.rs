@@ -3,8 +3,10 @@
 
 pub(crate) mod authentication;
 pub(crate) mod call;
+pub(crate) mod emit;
 pub(crate) mod endpoint;
 pub(crate) mod event;
+pub(crate) mod extension;
 pub(crate) mod mcp;
 pub(crate) mod openapi;
 pub(crate) mod policy;
@@ -19,11 +21,12 @@ pub(crate) mod task;
 use std::collections::BTreeMap;
 
 use authentication::Authentication;
+use extension::Extension;
 use policy::{ErrorModel, Flow, Retry, TimeoutRef, timeout};
 use reader::{Fields, Reader, Text};
+use schedule::Scheduled;
 use task::{Task, tasks};
 
-use crate::plan::Schedule;
 use crate::tree::Tree;
 
 /// A document.
@@ -33,7 +36,7 @@ pub(crate) struct Workflow<'t> {
     pub(crate) timeout: Option<TimeoutRef<'t>>,
     pub(crate) uses: Uses<'t>,
     pub(crate) tasks: Vec<Task<'t>>,
-    pub(crate) schedule: Option<Schedule>,
+    pub(crate) schedule: Option<Scheduled<'t>>,
     pub(crate) root: &'t Tree,
 }
 
@@ -53,6 +56,7 @@ pub(crate) struct Uses<'t> {
     pub(crate) functions: BTreeMap<&'t str, Option<Task<'t>>>,
     pub(crate) retries: BTreeMap<&'t str, Option<Retry<'t>>>,
     pub(crate) timeouts: BTreeMap<&'t str, Option<&'t Tree>>,
+    pub(crate) extensions: Vec<Option<Extension<'t>>>,
     pub(crate) secrets: Vec<Text>,
 }
 
@@ -70,7 +74,7 @@ impl<'t> Workflow<'t> {
         let flow = Flow::read(reader, &mut fields, false);
         let timeout = fields.take("timeout").and_then(|t| TimeoutRef::read(reader, t));
         let name = document.as_ref().map(|d| &d.name);
-        let schedule = fields.take("schedule").and_then(|t| schedule::read(reader, t, name));
+        let schedule = fields.take("schedule").and_then(|t| Scheduled::read(reader, t, name));
         if let Some(evaluate) = fields.take("evaluate") {
             read_evaluate(reader, evaluate);
         }
@@ -168,7 +172,6 @@ fn semantic(reader: &Reader<'_>, text: &Text, what: &str) -> bool {
 impl<'t> Uses<'t> {
     fn read(reader: &Reader<'_>, tree: &'t Tree) -> Option<Self> {
         let mut fields = reader.object(tree, "`use`")?;
-        fields.refuse("extensions", "`use.extensions`", reader);
         if let Some(entry) = fields.entry("catalogs") {
             reader.left_out(&refuse::CATALOGS, entry.key_span, &entry.value.at);
         }
@@ -178,6 +181,7 @@ impl<'t> Uses<'t> {
             functions: named(reader, &mut fields, "functions", |name, t| Task::read(reader, name, t)),
             retries: named(reader, &mut fields, "retries", |_, t| Retry::read(reader, t)),
             timeouts: named(reader, &mut fields, "timeouts", |_, t| timeout(reader, t)),
+            extensions: fields.take("extensions").map(|t| Extension::list(reader, t)).unwrap_or_default(),
             secrets: Vec::new(),
         };
         if let Some(items) = fields.take("secrets").and_then(|t| reader.list(t, "`secrets`")) {

@@ -71,9 +71,7 @@ impl<'s> Reader<'s> {
     /// The fields of an object.
     pub(crate) fn object<'t>(&self, tree: &'t Tree, what: &'static str) -> Option<Fields<'t>> {
         match &tree.kind {
-            Kind::Map(entries) => {
-                Some(Fields { entries, tree, what, known: Vec::new(), refused: Vec::new(), missing: Vec::new() })
-            }
+            Kind::Map(entries) => Some(Fields { entries, tree, what, known: Vec::new(), missing: Vec::new() }),
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => {
                 self.wrong_type(tree, what, "an object");
                 None
@@ -159,8 +157,6 @@ pub(crate) struct Fields<'t> {
     pub(crate) tree: &'t Tree,
     what: &'static str,
     known: Vec<&'static str>,
-    /// Those of them that cannot be used yet.
-    refused: Vec<&'static str>,
     missing: Vec<&'static str>,
 }
 
@@ -185,18 +181,9 @@ impl<'t> Fields<'t> {
         found
     }
 
-    /// A field of the standard that cannot be used yet.
-    pub(crate) fn refuse(&mut self, key: &'static str, feature: &str, reader: &Reader<'_>) {
-        self.refused.push(key);
-        if let Some(entry) = self.entry(key) {
-            reader.unsupported(feature, entry.key_span, &entry.value.at);
-        }
-    }
-
     /// Notes the fields that nobody asked for and those that are missing.
     pub(crate) fn finish(mut self, reader: &Reader<'_>) {
-        let mut known: Vec<&'static str> =
-            self.known.iter().copied().filter(|key| !self.refused.contains(key)).collect();
+        let mut known = self.known.clone();
         known.sort_unstable();
         known.dedup();
         for entry in self.entries.iter().filter(|e| !self.known.contains(&&*e.key)) {

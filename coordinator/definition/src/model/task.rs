@@ -1,6 +1,7 @@
 //! Tasks.
 
 use super::call::Http;
+use super::emit::Emit;
 use super::event::Listen;
 use super::mcp::Mcp;
 use super::openapi::OpenApi;
@@ -49,6 +50,7 @@ pub(crate) enum TaskKind<'t> {
     /// `run: workflow`.
     RunWorkflow(Box<RunWorkflow<'t>>),
     Listen(Box<Listen<'t>>),
+    Emit(Box<Emit<'t>>),
 }
 
 /// `with` of a call.
@@ -86,8 +88,6 @@ pub(crate) struct Catch<'t> {
 /// The keys that say what a task does.
 const KINDS: [&str; 12] =
     ["call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait"];
-/// Those of them that cannot be used yet: they are not offered to anybody.
-pub(crate) const KINDS_LATER: [&str; 1] = ["emit"];
 /// Calls of ours that cannot be used yet.
 const OWN_CALLS_LATER: [&str; 4] = ["agent", "approve", "gate", "ladder"];
 
@@ -120,7 +120,7 @@ impl<'t> Task<'t> {
                 // what the task does is not known: its other keys cannot be judged
                 return Some(Self { name, tree, condition, flow, timeout, then, metadata, kind: None });
             }
-            Some((key, span)) => read_kind(reader, &mut fields, key, span),
+            Some(key) => read_kind(reader, &mut fields, key),
         };
         let refused = matches!(kind, Kinds::Refused);
         if !refused {
@@ -147,7 +147,7 @@ impl<'t> Kinds<'t> {
 }
 
 /// The key that says what the task does.
-fn which(reader: &Reader<'_>, fields: &Fields<'_>, name: &Text) -> Option<(&'static str, Span)> {
+fn which(reader: &Reader<'_>, fields: &Fields<'_>, name: &Text) -> Option<&'static str> {
     let mut given: Vec<(&'static str, Span)> =
         KINDS.iter().filter_map(|k| fields.entries.iter().find(|e| &*e.key == *k).map(|e| (*k, e.key_span))).collect();
     if given.iter().any(|g| g.0 == "for") {
@@ -155,7 +155,7 @@ fn which(reader: &Reader<'_>, fields: &Fields<'_>, name: &Text) -> Option<(&'sta
         given.retain(|g| g.0 != "do");
     }
     match given.as_slice() {
-        [one] => Some(*one),
+        [(one, _)] => Some(one),
         [] => {
             let near = fields.entries.iter().find_map(|e| Some((e, nearest(&e.key, KINDS)?)));
             match near {
@@ -171,8 +171,7 @@ fn which(reader: &Reader<'_>, fields: &Fields<'_>, name: &Text) -> Option<(&'sta
                 }
                 None => {
                     let message = format!("task `{}` does not say what to do", name.text);
-                    let usable: Vec<&str> = KINDS.into_iter().filter(|k| !KINDS_LATER.contains(k)).collect();
-                    let help = format!("give it one of {}", usable.join(", "));
+                    let help = format!("give it one of {}", KINDS.join(", "));
                     reader.error("no-kind", name.span, &name.at, message, help);
                 }
             }
@@ -192,7 +191,7 @@ fn which(reader: &Reader<'_>, fields: &Fields<'_>, name: &Text) -> Option<(&'sta
     }
 }
 
-fn read_kind<'t>(reader: &Reader<'_>, fields: &mut Fields<'t>, key: &'static str, span: Span) -> Kinds<'t> {
+fn read_kind<'t>(reader: &Reader<'_>, fields: &mut Fields<'t>, key: &'static str) -> Kinds<'t> {
     let Some(tree) = fields.take(key) else { return Kinds::Read(None) };
     Kinds::Read(match key {
         "do" => Some(TaskKind::Do(tasks(reader, tree, "`do`"))),
@@ -205,11 +204,9 @@ fn read_kind<'t>(reader: &Reader<'_>, fields: &mut Fields<'t>, key: &'static str
         "wait" => duration(reader, tree, "`wait`").then_some(TaskKind::Wait(tree)),
         "call" => return call(reader, fields, tree),
         "listen" => Listen::read(reader, fields, tree).map(|l| TaskKind::Listen(Box::new(l))),
+        "emit" => Emit::read(reader, fields, tree).map(|e| TaskKind::Emit(Box::new(e))),
         "run" => return super::run::run(reader, tree),
-        other => {
-            reader.unsupported(&format!("`{other}`"), span, &tree.at);
-            return Kinds::Refused;
-        }
+        _ => None,
     })
 }
 

@@ -61,6 +61,18 @@ pub enum ReadAs {
     Raw,
 }
 
+impl ReadAs {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Envelope => "envelope",
+            Self::Raw => "raw",
+        }
+    }
+}
+
 /// Which events fit.
 #[derive(Debug)]
 pub struct Filter {

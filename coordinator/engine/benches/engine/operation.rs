@@ -126,6 +126,8 @@ fn submission(plan: &Plan, input: Value) -> Event {
         secret: vec![1; 32],
         key: None,
         parent: None,
+        engine: stepmill_engine::ENGINE_VERSION,
+        cancelled: None,
     })
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use stepmill_definition::expression::budget;
 use stepmill_definition::plan::{Filter, NodeId, NodeKind, Plan};
 use stepmill_protocol::{CloudEvent, Digest, Namespace, RunId, Timestamp};
 
@@ -146,11 +147,18 @@ impl Listeners {
             for spot in self.kinds.get(&key).into_iter().flatten() {
                 let Some(group) = self.spots.get(spot) else { continue };
                 let Some(filter) = filter_at(&group.plan, spot.1, spot.2) else { continue };
-                if !fits_alone(filter, event) {
-                    continue;
+                let asked = budget::filter(|| match fits_alone(filter, event)? {
+                    true => found(filter, event),
+                    false => Ok(None),
+                });
+                match asked {
+                    Ok(Some(values)) => {
+                        candidates.extend(group.expecting.get(&values).into_iter().flatten().chain(&group.open));
+                    }
+                    Ok(None) => {}
+                    // It cannot be asked: the task fails in each of its runs.
+                    Err(_) => candidates.extend(group.expecting.values().flatten().chain(&group.open)),
                 }
-                let Some(values) = found(filter, event) else { continue };
-                candidates.extend(group.expecting.get(&values).into_iter().flatten().chain(&group.open));
             }
         }
         candidates

@@ -33,7 +33,10 @@ fn text(value: &Value) -> std::borrow::Cow<'_, str> {
 }
 
 /// Whether the event fits as far as that does not depend on a run: constant attributes, and `data` where it names no variable.
-pub(crate) fn fits_alone(filter: &Filter, event: &CloudEvent) -> bool {
+///
+/// # Errors
+/// When an expression does more than it may.
+pub(crate) fn fits_alone(filter: &Filter, event: &CloudEvent) -> Result<bool, ExpressionError> {
     let attributes = filter.attributes.iter().all(|(name, wanted)| {
         let Some(given) = event.attribute(name) else { return false };
         match wanted {
@@ -42,24 +45,32 @@ pub(crate) fn fits_alone(filter: &Filter, event: &CloudEvent) -> bool {
             Wanted::Value(_) => true,
         }
     });
-    attributes
-        && match &filter.data {
-            Some(data) if !names_variables(data) => {
-                is_wanted(event.data(), data.evaluate(event.data(), &Variables::default()).map(|v| v.as_ref().clone()))
-            }
-            Some(_) | None => true,
+    match &filter.data {
+        Some(data) if attributes && !names_variables(data) => {
+            is_wanted(event.data(), data.evaluate(event.data(), &Variables::default()).map(|v| v.as_ref().clone()))
         }
+        Some(_) | None => Ok(attributes),
+    }
 }
 
 /// Whether data is what a filter wants: `true` and `false` decide, any other value must be equal. An expression that fails on the data
-/// does not want it.
-pub(crate) fn is_wanted(data: &Value, wanted: Result<Value, ExpressionError>) -> bool {
-    match wanted {
-        Ok(Value::Bool(decided)) => decided,
-        Ok(value @ (Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_))) => {
+/// does not want it; one that does more than it may is an error.
+pub(crate) fn is_wanted(data: &Value, wanted: Result<Value, ExpressionError>) -> Result<bool, ExpressionError> {
+    Ok(match within_limits(wanted)? {
+        Some(Value::Bool(decided)) => decided,
+        Some(value @ (Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_))) => {
             value == *data
         }
-        Err(_) => false,
+        None => false,
+    })
+}
+
+/// What an expression gave, none where it failed on what it was asked about.
+fn within_limits(value: Result<Value, ExpressionError>) -> Result<Option<Value>, ExpressionError> {
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(ExpressionError::Failed { .. } | ExpressionError::Empty { .. }) => Ok(None),
+        Err(error @ ExpressionError::Limit { .. }) => Err(error),
     }
 }
 
@@ -74,17 +85,20 @@ fn names_variables(template: &Template) -> bool {
 
 /// What an event has where a filter's expressions say what must be there: for attributes in order, then for correlations. None: it
 /// lacks one, so it does not fit.
-pub(crate) fn found(filter: &Filter, event: &CloudEvent) -> Option<Vec<Bin<16>>> {
+///
+/// # Errors
+/// When an expression does more than it may.
+pub(crate) fn found(filter: &Filter, event: &CloudEvent) -> Result<Option<Vec<Bin<16>>>, ExpressionError> {
     let attributes = filter.attributes.iter().filter_map(|(name, wanted)| match wanted {
-        Wanted::Value(_) => Some(event.attribute(name).map(digest_of)),
+        Wanted::Value(_) => Some(Ok(event.attribute(name).map(digest_of))),
         Wanted::Text(_) | Wanted::Pattern(_) => None,
     });
     attributes.chain(filter.correlate.iter().map(|key| correlated(key, event))).collect()
 }
 
-fn correlated(key: &Correlation, event: &CloudEvent) -> Option<Bin<16>> {
-    let value = key.from.evaluate(event.value(), &Variables::default()).ok()?;
-    (!value.is_null()).then(|| digest_of(&value))
+fn correlated(key: &Correlation, event: &CloudEvent) -> Result<Option<Bin<16>>, ExpressionError> {
+    let value = within_limits(key.from.evaluate(event.value(), &Variables::default()))?;
+    Ok(value.filter(|value| !value.is_null()).map(|value| digest_of(&value)))
 }
 
 /// What a filter expects where its expressions say so, in the order of [`found`]; none where the first event decides.

@@ -28,7 +28,7 @@ pub(crate) fn fold(walk: &mut Walk<'_>, id: CommandId, outcome: &Acted) -> Folde
                 walk.withdraw(id);
             }
             // Nobody waits for its end: the step's output is its input.
-            Some(SystemStep::Workflow { wait: false, .. }) | None => {
+            Some(SystemStep::Workflow { wait: false, .. } | SystemStep::Emit) | None => {
                 let input = walk.live.frames.get(&frame).and_then(|f| f.input.clone()).unwrap_or(input);
                 walk.tally.steps_done = walk.tally.steps_done.saturating_add(1);
                 walk.leave(frame, input);

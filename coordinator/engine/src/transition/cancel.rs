@@ -13,10 +13,15 @@ pub(crate) fn fold(walk: &mut Walk<'_>, reason: &str) -> Folded {
     if walk.live.ending.is_some() {
         return ignored("the run is undoing what it has done, and ends then");
     }
-    let detail = if reason.is_empty() { "no reason was given" } else { reason };
-    let problem = walk.hold_problem(&Problem::own("cancelled", 499, "Cancelled", detail));
+    let problem = walk.hold_problem(&cancelled(reason));
     walk.finish(End::Cancelled(problem));
     Folded::Applied
+}
+
+/// What a cancelled run ended with.
+pub(super) fn cancelled(reason: &str) -> Problem {
+    let detail = if reason.is_empty() { "no reason was given" } else { reason };
+    Problem::own("cancelled", 499, "Cancelled", detail)
 }
 
 /// A run that was put aside: it has nothing open that could be withdrawn, only runs that it had started are to be ended. One that

@@ -20,7 +20,7 @@ pub(crate) fn fold(walk: &mut Walk<'_>, id: CommandId, child: RunId, end: &Child
     };
     let give_output = match step(walk, frame) {
         Some(SystemStep::Workflow { give_output, .. }) => *give_output,
-        None => return ignored(format!("the step of dispatch {id} waits for no run")),
+        Some(SystemStep::Emit) | None => return ignored(format!("the step of dispatch {id} waits for no run")),
     };
     let node = walk.live.frames.get(&frame).map(|f| f.node);
     if node.and_then(|node| child_of(walk.plan, node, &id)) != Some(child) {

@@ -89,6 +89,7 @@ fn count(walk: &mut Walk<'_>, report: &Report) {
 /// A step is done: this is its output.
 pub(super) fn give(walk: &mut Walk<'_>, id: FrameId, output: Arc<Value>) {
     walk.tally.steps_done = walk.tally.steps_done.saturating_add(1);
+    let output = walk.emitted(id).unwrap_or(output);
     match walk.values.make(output) {
         Ok(output) => walk.leave(id, output),
         Err(e) => walk.fail(id, e.into()),

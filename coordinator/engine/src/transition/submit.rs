@@ -7,7 +7,6 @@ use stepmill_protocol::api::Folded;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{Problem, RunId, Submitted, Timestamp, limit};
 
-use crate::ENGINE_VERSION;
 use crate::advance::{Outcome, ignored};
 use crate::errand::Errands;
 use crate::fault::Fault;
@@ -15,11 +14,14 @@ use crate::fingerprint::fingerprint;
 use crate::frame::{Ends, Place};
 use crate::mention::Texts;
 use crate::observe::Observer;
-use crate::run::{Head, Live, Tally};
+use crate::rules::ENGINE_VERSION;
+use crate::run::{End, Head, Live, Tally};
 use crate::scope::{Site, check, workflow_path};
 use crate::secret::RunSecret;
 use crate::values::{Held, TooMuch, Values};
 use crate::walk::Walk;
+
+use super::cancel::cancelled;
 
 /// The first event of a run.
 pub(crate) fn begin<'p>(
@@ -36,7 +38,7 @@ pub(crate) fn begin<'p>(
     };
     let head = Head {
         id,
-        engine: ENGINE_VERSION,
+        engine: submitted.engine,
         namespace: submitted.namespace.clone(),
         workflow: submitted.workflow.clone(),
         version: plan.version.clone(),
@@ -48,8 +50,16 @@ pub(crate) fn begin<'p>(
     };
     let tally = Tally { snapshot_at: at, ..Tally::default() };
     let mut walk = Walk::new(plan, at, head, tally, values, Errands::new(), Live::default()).observed(observer);
-    if let Err(fault) = start(&mut walk, input) {
-        walk.fault_run(fault.at(&workflow_path()).problem);
+    if let Some(reason) = &submitted.cancelled {
+        drop(input);
+        // It stands there so that a start on its way finds it. Nobody waits to hear of its end.
+        walk.end = Some(End::Cancelled(walk.hold_problem(&cancelled(reason))));
+    } else {
+        walk.one_step(|walk| {
+            if let Err(fault) = start(walk, input) {
+                walk.fault_run(fault.at(&workflow_path()).problem);
+            }
+        });
     }
     walk.go(Folded::Applied)
 }
@@ -57,6 +67,12 @@ pub(crate) fn begin<'p>(
 fn admit(plan: &Plan, submitted: &Submitted, values: &mut Values) -> Result<Held, Problem> {
     if submitted.digest != plan.digest {
         let detail = format!("the submission names definition {}, the plan is of {}", submitted.digest, plan.digest);
+        return Err(Problem::standard(Standard::Runtime, detail).with_status(500));
+    }
+    if submitted.engine > ENGINE_VERSION {
+        let (theirs, detail) = (submitted.engine, "this coordinator knows");
+        let detail =
+            format!("the run is to be started under engine rules {theirs}, {detail} {ENGINE_VERSION}; upgrade it");
         return Err(Problem::standard(Standard::Runtime, detail).with_status(500));
     }
     if submitted.key.as_ref().is_some_and(|key| key.len() > limit::IDEMPOTENCY_KEY_BYTES_MAX) {

@@ -16,6 +16,8 @@ pub(crate) fn fold(walk: &mut Walk<'_>, timer: TimerId) -> Folded {
         return ignored(format!("nothing waits for timer {timer} any more"));
     };
     walk.disarm(timer);
+    // A clock that is ahead of the log's has said so: for what follows it is not earlier than that.
+    walk.at = walk.at.max(armed.due);
     match armed.ends {
         Ends::Run => {
             let fault = Fault::standard(Standard::Timeout, "the workflow took longer than its `timeout` allows");

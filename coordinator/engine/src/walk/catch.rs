@@ -72,13 +72,13 @@ impl<'p> Walk<'p> {
             Ok(decision) => decision,
             Err(new) => return Some(self.at_frame(id, new)),
         };
-        if let Decision::Retry { .. } | Decision::Handle = decision
+        if let Decision::Retry { .. } | Decision::Handle | Decision::GiveUp = decision
             && let Some(timer) = timer
         {
             self.disarm(timer);
         }
         match decision {
-            Decision::Up => return Some(fault),
+            Decision::Up | Decision::GiveUp => return Some(fault),
             Decision::Retry { delay } => {
                 self.passed_try(id, Passed::Retried);
                 self.try_again(id, fault.attempts, delay);

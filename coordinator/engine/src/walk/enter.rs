@@ -1,12 +1,13 @@
 //! A token enters a node: condition, input, then what the node does.
 
+use stepmill_definition::expression::budget;
 use stepmill_definition::plan::{Call as CallNode, Case, Next, Node, NodeKind, SystemStep, Template};
 use stepmill_protocol::problem::Standard;
-use stepmill_protocol::{Pass, Problem, limit};
+use stepmill_protocol::{Pass, Problem, Visit, limit};
 
 use super::Walk;
 use super::frames::Opening;
-use crate::errand::depth_below;
+use crate::errand::{Errand, depth_below};
 use crate::fault::Fault;
 use crate::frame::{Call, Ends, Place, Ready, State, TryPhase};
 use crate::observe::Passed;
@@ -18,7 +19,9 @@ impl<'p> Walk<'p> {
     pub(crate) fn enter(&mut self, place: Place, node: &'p Node, raw: Held) {
         self.values.suspect(raw.id());
         if let Err(fault) = self.begin(place, node, raw) {
-            self.fail_at(place, fault.at(&node.path));
+            let fault = fault.at(&node.path);
+            self.tell_faulted(node.id, &fault);
+            self.fail_at(place, fault);
         }
     }
 
@@ -31,7 +34,7 @@ impl<'p> Walk<'p> {
     fn begin(&mut self, place: Place, node: &'p Node, raw: Held) -> Result<(), Fault> {
         let entry = Site::entry(place, node, self.at, &raw);
         if let Some(condition) = &node.condition
-            && !self.holds(&entry, condition, raw.value())?
+            && !self.holds(&entry, condition, raw.value()).inspect_err(|_| self.tell_begun(node.id))?
         {
             self.passed(Passed::Skipped(node.id));
             // A skipped task's `then` is skipped with it.
@@ -39,6 +42,7 @@ impl<'p> Walk<'p> {
             return Ok(());
         }
         self.passed(Passed::Entered(node.id));
+        self.tell_begun(node.id);
         check(node.flow.input_schema.as_ref(), "task's input", raw.value())?;
         let input = match &node.flow.input_from {
             Some(from) => self.make(&entry, from, raw.value())?,
@@ -51,7 +55,7 @@ impl<'p> Walk<'p> {
                 self.pass(&site, node, output, node.then);
             }
             NodeKind::Switch { cases } => {
-                let next = self.choose(&site, node, cases, &input)?.unwrap_or(node.then);
+                let next = budget::together(|| self.choose(&site, node, cases, &input))?.unwrap_or(node.then);
                 self.pass(&site, node, input.clone(), next);
             }
             NodeKind::Raise { error } => return Err(self.raised(&site, error, &input)?),
@@ -156,18 +160,26 @@ impl<'p> Walk<'p> {
                 "{max} runs stand above the one to be started, more are not allowed (RUN_DEPTH_MAX); a workflow that starts itself needs an end"
             )));
         }
-        let with = match &call.with {
-            Some(with) => self.make(site, with, input.value())?,
-            None => input.clone(),
-        };
+        if let Some(SystemStep::Workflow { wait: false, detached: true, .. }) = call.system {
+            return self.start_apart(site, node, call, input);
+        }
         let opening = self.opening(site, node, raw, input)?;
-        let mut visit = match opening.chain {
-            Some(chain) => chain.visit(),
-            None => self.count_visit(),
-        };
+        let counted = self.live.last.visit + 1;
+        let mut visit = opening.chain.map_or(Visit(counted), |chain| chain.visit());
         // Chance could give two places the same number; a step that waits must not lose its own.
         while self.live.calls.contains_key(&visit) {
             visit.0 = visit.0.wrapping_add(1);
+        }
+        let with = match &call.with {
+            Some(with) if call.emits => {
+                let with = self.event_to_emit(site, node, with, input.value(), visit)?;
+                self.values.make(with)?
+            }
+            Some(with) => self.make(site, with, input.value())?,
+            None => input.clone(),
+        };
+        if opening.chain.is_none() {
+            self.live.last.visit = counted;
         }
         let (pass, failed) = self.retrying(site.place);
         let state = Call {
@@ -187,6 +199,19 @@ impl<'p> Walk<'p> {
         let frame = self.open(opening, State::Call(Box::new(state)));
         self.live.calls.insert(visit, frame);
         self.dispatch(id, call.pool.clone(), call.priority);
+        Ok(())
+    }
+
+    /// Has a run started that this one has nothing more to do with; the token goes on at once.
+    fn start_apart(&mut self, site: &Site<'_>, node: &'p Node, call: &'p CallNode, input: &Held) -> Result<(), Fault> {
+        self.room()?;
+        let with = match &call.with {
+            Some(with) => self.make(site, with, input.value())?,
+            None => input.clone(),
+        };
+        self.tally.steps_done = self.tally.steps_done.saturating_add(1);
+        self.send(Errand::Start(node.id, with));
+        self.pass(site, node, input.clone(), node.then);
         Ok(())
     }
 

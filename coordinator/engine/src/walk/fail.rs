@@ -9,6 +9,7 @@ impl Walk<'_> {
     pub(crate) fn fail(&mut self, id: FrameId, fault: Fault) {
         let fault = self.at_frame(id, fault);
         let Some(frame) = self.close(id) else { return };
+        self.tell_faulted(frame.node, &fault);
         self.fail_at(frame.place, fault);
     }
 
@@ -30,6 +31,7 @@ impl Walk<'_> {
                 State::Listen(_) => {}
             }
             let Some(frame) = self.close(id) else { break };
+            self.tell_faulted(frame.node, &fault);
             below = frame.place;
         }
         self.fault_run(fault.problem);

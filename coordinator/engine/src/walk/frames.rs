@@ -87,10 +87,12 @@ impl Walk<'_> {
                 .then(|| input.clone()),
             chain,
             timeout,
+            then: None,
             state,
         };
         if let State::Listen(_) = &frame.state {
             self.live.listening.insert(id);
+            self.tell_listening();
         }
         self.live.frames.insert(id, frame);
         id
@@ -145,6 +147,7 @@ impl Walk<'_> {
         });
         self.live.ready = kept;
         doomed.remove(&root);
+        self.tell_cancelled(doomed.iter().filter_map(|id| self.live.frames.get_key_value(id)));
         for id in doomed {
             self.close(id);
         }
@@ -152,6 +155,7 @@ impl Walk<'_> {
 
     /// Removes everything: the run ends or is put aside.
     pub(crate) fn close_all(&mut self) {
+        self.tell_cancelled(self.live.frames.iter());
         let all: Vec<FrameId> = self.live.frames.keys().copied().collect();
         for id in all {
             self.close(id);
@@ -214,7 +218,7 @@ impl Walk<'_> {
     /// A step is left though the run that it has started, or may have, goes on: that run is to end.
     fn recall(&mut self, node: NodeId, call: &Call) {
         let Some(NodeKind::Call(step)) = self.plan.get(node).map(|n| &n.kind) else { return };
-        let Some(SystemStep::Workflow { wait: true, .. }) = &step.system else { return };
+        let Some(SystemStep::Workflow { wait: true, detached: false, .. }) = &step.system else { return };
         if let Some(child) = child(self.plan, node, &call.id(self.head.id)) {
             self.send(Errand::cancel(call, self.head.id, node, child));
         }

@@ -12,7 +12,13 @@ use super::Walk;
 use super::frames::Opening;
 use crate::fault::Fault;
 use crate::frame::{FrameId, Join, Place, Ready, State};
+use crate::gathered::plain;
 use crate::values::Held;
+
+/// The error of a branch as the task's output tells it.
+fn told(branch: u64, error: &Value) -> Value {
+    json!({ "index": branch, "error": error })
+}
 
 impl Walk<'_> {
     pub(super) fn enter_fork(&mut self, opening: Opening<'_>, branches: usize) {
@@ -115,7 +121,12 @@ impl Walk<'_> {
             return self.leave(id, output);
         }
         join.bytes = join.bytes.saturating_add(output.bytes());
-        self.keep_output(id, slot, output);
+        self.keep_of_branch(id, |join| {
+            join.outputs.insert(slot, output);
+            if rule == Rule::Settled {
+                join.errors.skip(slot);
+            }
+        });
         let enough = self.join(id).is_some_and(|join| matches!(rule, Rule::Count(n) if join.gave() >= u64::from(n)));
         let ended = match self.room_for_kept(id) {
             Ok(()) if enough => {
@@ -153,6 +164,7 @@ impl Walk<'_> {
                 if rule.needs().is_none_or(|needed| may_succeed >= needed) {
                     join.failed = join.failed.saturating_add(1);
                     join.live = join.live.saturating_sub(1);
+                    self.keep_of_branch(id, |join| join.outputs.skip(slot));
                     self.branch_ended();
                     self.fill_again(id);
                     return None;
@@ -169,9 +181,10 @@ impl Walk<'_> {
         join.live = join.live.saturating_sub(1);
         join.failed = join.failed.saturating_add(1);
         join.bytes = join.bytes.saturating_add(error.bytes()).saturating_add(nothing.bytes());
-        join.errors.insert(slot, error);
-        self.live.gathered = self.live.gathered.saturating_add(1);
-        self.keep_output(id, slot, nothing);
+        self.keep_of_branch(id, |join| {
+            join.errors.insert(slot, error);
+            join.outputs.insert(slot, nothing);
+        });
         self.room_for_kept(id)?;
         self.fill_again(id);
         Ok(())
@@ -201,15 +214,16 @@ impl Walk<'_> {
         }
     }
 
-    /// Keeps what a branch gave.
-    fn keep_output(&mut self, id: FrameId, slot: u64, output: Held) {
+    /// Keeps what a branch gave, or that it gave nothing.
+    fn keep_of_branch(&mut self, id: FrameId, keep: impl FnOnce(&mut Join)) {
         let Some(State::Gather(_, join) | State::Fork(join)) = self.live.frames.get_mut(&id).map(|f| &mut f.state)
         else {
             return;
         };
         let before = join.gathered();
-        join.outputs.insert(slot, output);
-        join.blocks.pack(&mut join.outputs, &mut self.values);
+        keep(join);
+        join.blocks.pack(&mut join.outputs, &mut self.values, plain);
+        join.error_blocks.pack(&mut join.errors, &mut self.values, told);
         self.live.gathered = (self.live.gathered + join.gathered()).saturating_sub(before);
     }
 
@@ -222,11 +236,10 @@ impl Walk<'_> {
             let detail = format!("the join needs {needed} branches that succeed; {succeeded} of {count} did");
             return Err(Fault::standard(Standard::Runtime, detail));
         }
-        let outputs = Value::Array(join.blocks.all(&join.outputs));
+        let outputs = Value::Array(join.blocks.all(&join.outputs, plain));
         let output = match rule {
             Rule::Settled => {
-                let error = |(slot, held): (&u64, &Held)| json!({ "index": slot, "error": held.value().as_ref() });
-                json!({ "outputs": outputs, "errors": join.errors.iter().map(error).collect::<Vec<_>>() })
+                json!({ "outputs": outputs, "errors": join.error_blocks.all(&join.errors, told) })
             }
             Rule::All | Rule::First | Rule::Any | Rule::Count(_) => outputs,
         };

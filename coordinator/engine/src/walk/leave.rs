@@ -1,6 +1,6 @@
 //! A task is done: its output flows, its frame goes, the token moves on.
 
-use stepmill_definition::plan::{Next, Node, NodeId, NodeKind};
+use stepmill_definition::plan::{Next, Node, NodeId, NodeKind, Part};
 use stepmill_protocol::{Problem, problem::Standard};
 
 use super::Walk;
@@ -17,8 +17,12 @@ impl<'p> Walk<'p> {
         let Some(node) = self.plan.get(frame.node) else { return };
         self.keep_to_undo(&frame, &output);
         let site = Site::inside(node, &frame);
+        if let State::Listen(_) = &frame.state {
+            self.tell_heard();
+        }
         let caught = matches!(&frame.state, State::Try(t) if matches!(t.phase, TryPhase::Catch(_)));
         let next = match &node.kind {
+            NodeKind::Do { .. } if frame.then.is_some() => frame.then.unwrap_or(node.then),
             NodeKind::Try { catch, .. } if caught => catch.then.unwrap_or(node.then),
             NodeKind::Try { .. }
             | NodeKind::Do { .. }
@@ -38,8 +42,15 @@ impl<'p> Walk<'p> {
     /// A task is done; its output goes through `output` and `export`, the token to `next`.
     pub(crate) fn pass(&mut self, site: &Site<'_>, node: &'p Node, raw_output: Held, next: Next) {
         match self.flow_out(site, node, raw_output) {
-            Ok(output) => self.after(site.place, node, output, next),
-            Err(fault) => self.fail_at(site.place, fault.at(&node.path)),
+            Ok(output) => {
+                self.tell_completed(node.id);
+                self.after(site.place, node, output, next);
+            }
+            Err(fault) => {
+                let fault = fault.at(&node.path);
+                self.tell_faulted(node.id, &fault);
+                self.fail_at(site.place, fault);
+            }
         }
     }
 
@@ -65,9 +76,24 @@ impl<'p> Walk<'p> {
 
     /// Where a token goes after a task at `place`.
     pub(crate) fn after(&mut self, place: Place, node: &'p Node, output: Held, next: Next) {
+        // Where an extended task leads is where the list around it leads, once what comes after the task is done.
+        let next = match place.parent.and_then(|id| self.live.frames.get_mut(&id)) {
+            Some(around) if node.part == Part::Extended => {
+                around.then = Some(next);
+                Next::Continue
+            }
+            Some(_) | None => next,
+        };
         let parent = match (next, place.parent) {
-            (Next::End, _) | (_, None) => return self.complete(output),
+            (Next::End, _) | (_, None) => {
+                self.tell_ended_around(place);
+                return self.complete(output);
+            }
             (Next::Continue | Next::To(_) | Next::Exit, Some(parent)) => parent,
+            (Next::Leave, Some(parent)) => match self.close(parent).map(|block| block.place.parent) {
+                Some(Some(around)) => return self.leave(around, output),
+                Some(None) | None => return self.complete(output),
+            },
         };
         let above = self.live.frames.get(&parent).and_then(|f| self.plan.get(f.node));
         match above.map(|n| &n.kind) {
@@ -127,6 +153,6 @@ fn following(children: &[NodeId], node: NodeId, next: Next) -> Option<(NodeId, b
     match next {
         Next::Continue => children.get(here + 1).map(|n| (*n, false)),
         Next::To(target) => position(target).map(|there| (target, there <= here)),
-        Next::Exit | Next::End => None,
+        Next::Exit | Next::Leave | Next::End => None,
     }
 }

@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
-use stepmill_definition::plan::{Consumption, Listen as ListenNode, Mode, Node, NodeKind, Plan, Until};
-use stepmill_protocol::{Occurrence, Timestamp, limit};
+use stepmill_definition::expression::{ExpressionError, budget};
+use stepmill_definition::plan::{
+    Consumption, Filter, Listen as ListenNode, Mode, Node, NodeKind, Plan, Template, Until,
+};
+use stepmill_protocol::{Millis, Occurrence, Timestamp, limit};
 
 use super::Walk;
 use crate::bin::Bin;
 use crate::errand::Errands;
 use crate::event::{Ear, digest_of, fits_alone, found, is_wanted, pin, read};
 use crate::fault::Fault;
-use crate::frame::{Frame, FrameId, Listen, Place, State};
+use crate::frame::{EventPlace, Frame, FrameId, Listen, Place, State};
 use crate::mention::Texts;
-use crate::run::{Phase, Run};
+use crate::run::{Live, Phase, Run};
 use crate::scope::{Site, check};
 use crate::values::{Held, Values};
 
@@ -23,6 +26,8 @@ use crate::values::{Held, Values};
 pub(crate) enum Fit {
     /// This filter takes it.
     Filter(usize),
+    /// This filter cannot be asked: its expressions do more than they may.
+    Broken(usize),
     /// It was taken before.
     Seen,
     /// It does not fit, or the task began to listen later.
@@ -43,21 +48,18 @@ impl<'p> Walk<'p> {
             self.pass(site, node, output, node.then);
             return Ok(());
         }
-        let mut expects = Vec::with_capacity(listen.events.filters.len());
-        for filter in &listen.events.filters {
-            let mut values = Vec::new();
-            for template in pin(filter) {
+        let expects = budget::together(|| {
+            let one = |template: Option<&Template>| {
                 let value = template.map(|t| self.evaluate(site, t, input.value())).transpose()?;
-                values.push(value.map(|v| digest_of(&v)));
-            }
-            expects.push(values);
-        }
+                Ok(value.map(|v| digest_of(&v)))
+            };
+            listen.events.filters.iter().map(|filter| pin(filter).map(one).collect()).collect::<Result<_, Fault>>()
+        })?;
         let state = Listen {
             expects,
             correlated: BTreeMap::new(),
-            // Events that come close behind the one that led here are not missed.
-            since: self.event.map_or(self.at, |(stored_at, _)| stored_at),
-            floor: self.event.unwrap_or_default(),
+            since: self.listens_since(),
+            floor: self.listens_above(),
             seen: VecDeque::new(),
             met: BTreeSet::new(),
             consumed: Vec::new(),
@@ -72,6 +74,21 @@ impl<'p> Walk<'p> {
         Ok(())
     }
 
+    /// From when on events count for a task that begins to listen now. Those that come close behind the one that led here are not missed.
+    fn listens_since(&self) -> Timestamp {
+        let back = self.head.rules().listens_back();
+        match self.event {
+            Some((stored_at, _)) if back == Millis(0) => stored_at,
+            Some((stored_at, _)) => stored_at.min(self.at).minus(back),
+            None => self.at.minus(back),
+        }
+    }
+
+    /// The place up to which events are done with for it.
+    fn listens_above(&self) -> EventPlace {
+        if self.head.rules().remembers_what_it_heard() { self.live.heard } else { self.event.unwrap_or_default() }
+    }
+
     /// What an event is to the task that `id` is the frame of.
     pub(crate) fn fit(&self, id: FrameId, event: &Occurrence) -> Fit {
         let Some((frame, node, listen, state)) = self.listening(id) else { return Fit::None };
@@ -79,14 +96,30 @@ impl<'p> Walk<'p> {
             return Fit::None;
         }
         let mark = mark(event);
-        if (event.stored_at, event.seq) <= state.floor || state.seen.iter().any(|(_, seen)| *seen == mark) {
+        if is_behind((event.stored_at, event.seq), state.floor) || state.seen.iter().any(|(_, seen)| *seen == mark) {
             return Fit::Seen;
         }
         let events = &listen.events;
         // The `until` comes first: what ends the task is not part of its output.
         let order = (events.own..events.filters.len()).chain(0..events.own);
-        let fits = |filter: &usize| self.fits(frame, node, events, state, *filter, event);
-        order.filter(|f| !state.met.contains(&(*f as u32))).find(fits).map_or(Fit::None, Fit::Filter)
+        for filter in order.filter(|f| !state.met.contains(&(*f as u32))) {
+            match budget::filter(|| self.fits(frame, node, events, state, filter, event)) {
+                Ok(true) => return Fit::Filter(filter),
+                Ok(false) => {}
+                Err(_) => return Fit::Broken(filter),
+            }
+        }
+        Fit::None
+    }
+
+    /// An event has come that a filter of the task cannot be held against: the task fails with what it said.
+    pub(crate) fn fail_filter(&mut self, id: FrameId, number: usize, event: &Occurrence) {
+        let Some((frame, node, listen, state)) = self.listening(id) else { return };
+        let asked = budget::filter(|| self.fits(frame, node, &listen.events, state, number, event));
+        if let Err(error) = asked {
+            self.prune(id);
+            self.fail(id, error.into());
+        }
     }
 
     fn fits(
@@ -97,23 +130,26 @@ impl<'p> Walk<'p> {
         state: &Listen,
         number: usize,
         event: &Occurrence,
-    ) -> bool {
-        let Some(filter) = events.filters.get(number) else { return false };
-        if !fits_alone(filter, &event.event) {
-            return false;
+    ) -> Result<bool, ExpressionError> {
+        let Some(filter) = events.filters.get(number) else { return Ok(false) };
+        if !fits_alone(filter, &event.event)? {
+            return Ok(false);
         }
-        let Some(values) = found(filter, &event.event) else { return false };
+        let Some(values) = found(filter, &event.event)? else { return Ok(false) };
         let expects = expected(events, state, number);
         if !expects.iter().zip(&values).all(|(expected, value)| expected.is_none_or(|e| e == *value)) {
-            return false;
+            return Ok(false);
         }
         match &filter.data {
             Some(template) => {
-                let data = event.event.data();
-                let variables = self.variables(&Site::inside(node, frame), &Texts::default().template(template));
+                let (data, texts) = (event.event.data(), Texts::default().template(template));
+                if self.loosely && texts.mention("context") {
+                    return Ok(true);
+                }
+                let variables = self.variables(&Site::inside(node, frame), &texts);
                 is_wanted(data, template.evaluate(data, &variables).map(|v| v.as_ref().clone()))
             }
-            None => true,
+            None => Ok(true),
         }
     }
 
@@ -135,10 +171,10 @@ impl<'p> Walk<'p> {
         if state.seen.len() > limit::LISTEN_REMEMBERED_MAX
             && let Some((forgotten, _)) = state.seen.pop_front()
         {
-            state.floor = state.floor.max(forgotten);
+            state.floor = farther(state.floor, forgotten);
         }
         if let (Some(filter), Some(values)) =
-            (events.filters.get(number), events.filters.get(number).and_then(|f| found(f, &event.event)))
+            (events.filters.get(number), events.filters.get(number).and_then(|f| values_of(f, event)))
         {
             let skipped = values.len() - filter.correlate.len();
             for (key, value) in filter.correlate.iter().zip(&values[skipped..]) {
@@ -207,7 +243,8 @@ impl<'p> Walk<'p> {
         {
             state.closing = true;
             // It is enough: what waits was not consumed.
-            state.queue.clear();
+            let rest = std::mem::take(&mut state.queue);
+            rest.iter().for_each(|held| self.values.suspect(held.id()));
         }
         Ok(())
     }
@@ -301,6 +338,11 @@ impl<'p> Walk<'p> {
     }
 }
 
+/// What an event that a filter has taken has for it.
+fn values_of(filter: &Filter, event: &Occurrence) -> Option<Vec<Bin<16>>> {
+    budget::filter(|| found(filter, &event.event)).ok().flatten()
+}
+
 /// What a filter expects now: what it said when the task began, and what correlations have settled on since.
 fn expected(events: &Consumption, state: &Listen, number: usize) -> Vec<Option<Bin<16>>> {
     let Some(filter) = events.filters.get(number) else { return Vec::new() };
@@ -312,6 +354,17 @@ fn expected(events: &Consumption, state: &Listen, number: usize) -> Vec<Option<B
         }
     }
     expects
+}
+
+/// Whether an event lies at a place or before it. A higher sequence is later even when its time is lower: clocks go back. A lower one with a
+/// higher time is later too: the stream lost its end, or was made anew.
+fn is_behind(event: EventPlace, place: EventPlace) -> bool {
+    event.0 <= place.0 && event.1 <= place.1
+}
+
+/// The place behind which neither of two lies.
+pub(crate) fn farther(one: EventPlace, other: EventPlace) -> EventPlace {
+    (one.0.max(other.0), one.1.max(other.1))
 }
 
 /// Stands for source and id of an event.
@@ -327,6 +380,20 @@ fn mark(event: &Occurrence) -> u64 {
 
 fn array(held: &[Held]) -> Value {
     Value::Array(held.iter().map(|h| h.value().as_ref().clone()).collect())
+}
+
+/// The state of a run, lent to a walk: given back however the walk ends, were it by a panic.
+struct Lent<'r, 'p> {
+    live: &'r mut Live,
+    walk: Option<Walk<'p>>,
+}
+
+impl Drop for Lent<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(walk) = &mut self.walk {
+            std::mem::swap(self.live, &mut walk.live);
+        }
+    }
 }
 
 impl Run {
@@ -361,16 +428,17 @@ impl Run {
         self.ears_above(0)
     }
 
-    /// Whether a task of it takes this event now. Changes nothing; the state is lent to the walk that looks.
+    /// Whether a task of it takes this event, as far as that can be said before everything is folded that comes first; when in doubt, yes.
+    /// Changes nothing: the state is lent to the walk that looks.
     #[must_use]
     pub fn takes(&mut self, plan: &Plan, event: &Occurrence) -> bool {
         let Phase::Live(live) = &mut self.phase else { return false };
         let (head, tally) = (self.head.clone(), self.tally.clone());
-        let walk =
-            Walk::new(plan, event.stored_at, head, tally, Values::default(), Errands::new(), std::mem::take(live));
-        let takes = walk.live.listening.iter().any(|id| matches!(walk.fit(*id, event), Fit::Filter(_)));
-        *live = walk.live;
-        takes
+        let mut lent = Lent { live, walk: None };
+        let state = std::mem::take(lent.live);
+        let walk = Walk::new(plan, event.stored_at, head, tally, Values::default(), Errands::new(), state);
+        let walk = lent.walk.insert(Walk { loosely: true, ..walk });
+        walk.live.listening.iter().any(|id| matches!(walk.fit(*id, event), Fit::Filter(_) | Fit::Broken(_)))
     }
 
     /// Since when a task listens whose frame has a higher number.
@@ -390,5 +458,49 @@ impl Run {
             }
         }
         ears
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use stepmill_protocol::{Event, RunId, Submitted};
+
+    use super::*;
+
+    #[test]
+    fn a_run_has_its_state_back_from_a_walk_that_panicked() {
+        let definition = "\
+document: { dsl: '1.0.3', namespace: default, name: waits, version: '1.0.0' }
+do: [{ paid: { listen: { to: { one: { with: { type: paid } } } } } }]";
+        let plan = stepmill_definition::compile(definition).unwrap().plan;
+        let (namespace, workflow, digest) = (plan.namespace.clone(), plan.name.clone(), plan.digest.clone());
+        let (input, secret, engine) = (Value::Null, vec![1; 32], crate::ENGINE_VERSION);
+        let (key, parent, cancelled) = (None, None, None);
+        let submitted = Submitted { namespace, workflow, digest, input, secret, key, parent, engine, cancelled };
+        let id = RunId(uuid::Uuid::from_u128(1));
+        let mut run = crate::advance(&plan, id, None, Timestamp(1), &Event::Submitted(submitted)).run.unwrap();
+        let before = run.encode().unwrap();
+        let (head, tally) = (run.head.clone(), run.tally.clone());
+        let Phase::Live(live) = &mut run.phase else { panic!("{:?}", run.phase) };
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let state = std::mem::take(live);
+            let walk = Walk::new(&plan, Timestamp(2), head, tally, Values::default(), Errands::new(), state);
+            let _lent = Lent { live, walk: Some(walk) };
+            panic!("as an expression's could");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(run.encode().unwrap(), before);
+        assert!(run.listens_since().is_some());
+    }
+
+    #[test]
+    fn a_later_sequence_is_later_though_the_clock_went_back() {
+        let place = farther((Timestamp(1_000), 5), (Timestamp(900), 6));
+        assert!(is_behind((Timestamp(1_000), 5), place) && is_behind((Timestamp(900), 6), place));
+        assert!(!is_behind((Timestamp(950), 7), place));
+        // The stream lost its end: another event has the sequence now.
+        assert!(!is_behind((Timestamp(1_001), 6), place));
     }
 }

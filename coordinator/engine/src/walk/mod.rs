@@ -11,10 +11,11 @@ mod listen;
 mod repeat;
 mod undo;
 
-pub(crate) use listen::Fit;
+pub(crate) use listen::{Fit, farther};
 
 use std::collections::BTreeSet;
 
+use stepmill_definition::expression::budget;
 use stepmill_definition::plan::Plan;
 use stepmill_protocol::api::Folded;
 use stepmill_protocol::problem::Standard;
@@ -46,10 +47,14 @@ pub(crate) struct Walk<'p> {
     /// What was asked for in this very fold: dispatches, and timers above this number.
     asked_now: BTreeSet<CommandId>,
     timers_before: u64,
+    /// What expressions have done in this fold.
+    work: u64,
     /// Who looks on, if somebody does.
     pub(crate) observer: Option<&'p Observer>,
     /// The event that this fold is of.
     pub(crate) event: Option<EventPlace>,
+    /// It is only asked whether the run may take an event, before all that comes first is folded: what that can change counts as fitting.
+    pub(crate) loosely: bool,
     /// Set once the run ends in this fold.
     pub(crate) end: Option<End>,
     /// Set once the run is put aside in this fold, for a person to look at.
@@ -80,6 +85,8 @@ impl<'p> Walk<'p> {
             asked_now,
             timers_before,
             event: None,
+            loosely: false,
+            work: 0,
             observer: None,
             end: None,
             aside: None,
@@ -94,10 +101,11 @@ impl<'p> Walk<'p> {
         }
         let mut passed = 0;
         while passed < limit::NODES_PER_FOLD_MAX
+            && self.work < limit::WORK_PER_FOLD_MAX
             && let Some(ready) = self.live.ready.pop_front()
         {
             passed += 1;
-            self.let_on(ready);
+            self.one_step(|walk| walk.let_on(ready));
             if passed % SWEEP_EVERY == 0 {
                 self.values.sweep_some();
             }
@@ -121,6 +129,13 @@ impl<'p> Walk<'p> {
         let Self { head, tally, values, errands, commands, .. } = self;
         let run = Run { head, tally, values, errands, phase, checked: true };
         Outcome { run: Some(run), commands, answer }
+    }
+
+    /// Does something whose expressions have the work of one step together.
+    pub(crate) fn one_step<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let (value, spent) = budget::step(|| f(self));
+        self.work = self.work.saturating_add(spent);
+        value
     }
 
     fn let_on(&mut self, ready: Ready) {

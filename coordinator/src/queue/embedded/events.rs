@@ -15,7 +15,7 @@ use stepmill_protocol::{CloudEvent, Millis, Namespace, Timestamp};
 use tokio::sync::Notify;
 
 use super::hot::oldest;
-use crate::port::event::{EventMessage, EventReader, Events};
+use crate::port::event::{EventMessage, EventPlace, EventReader, Events};
 use crate::port::queue::QueueError;
 use crate::store::embedded::{Core, EVENT, Tables, Write, key};
 
@@ -46,8 +46,8 @@ impl Events for EmbeddedEvents {
         Ok(self.core.write(Publish { identity, body, age_max: self.age_max, is_new: false, grown }).await?)
     }
 
-    async fn read(&self, from: Timestamp) -> Result<Box<dyn EventReader>, QueueError> {
-        let after = self.core.scan(move |read| last_before(read, from)).await?;
+    async fn read(&self, behind: EventPlace) -> Result<Box<dyn EventReader>, QueueError> {
+        let after = self.core.scan(move |read| place_of(read, behind)).await?;
         Ok(Box::new(Reader { core: Arc::clone(&self.core), grown: Arc::clone(&self.grown), after }))
     }
 }
@@ -108,6 +108,15 @@ fn time(row: &[u8]) -> Timestamp {
 
 fn identity(row: &[u8]) -> [u8; 16] {
     row.get(8..).and_then(|rest| rest.first_chunk::<16>()).copied().unwrap_or_default()
+}
+
+/// The sequence behind which to read.
+fn place_of(read: &ReadTransaction, behind: EventPlace) -> Result<u64, redb::Error> {
+    let row = read.open_table(EVENT)?.get(behind.seq)?;
+    match row {
+        Some(row) if time(row.value()) == behind.at => Ok(behind.seq),
+        Some(_) | None => last_before(read, behind.at),
+    }
 }
 
 /// The last event that was stored before a time. Times grow with sequences, so it is found by halving.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmill_nats::Nats;
-use stepmill_protocol::{CloudEvent, Namespace, Timestamp};
+use stepmill_nats::{Nats, Start};
+use stepmill_protocol::{CloudEvent, Namespace};
 
 use super::error;
-use crate::port::event::{EventMessage, EventReader, Events};
+use crate::port::event::{EventMessage, EventPlace, EventReader, Events};
 use crate::port::queue::QueueError;
 
 /// The events in `SM_EVENTS`.
@@ -29,8 +29,11 @@ impl Events for NatsEvents {
         Ok(!self.events.publish(namespace, event).await.map_err(error)?.duplicate)
     }
 
-    async fn read(&self, from: Timestamp) -> Result<Box<dyn EventReader>, QueueError> {
-        Ok(Box::new(Reader(self.events.reader(from).await.map_err(error)?)))
+    async fn read(&self, behind: EventPlace) -> Result<Box<dyn EventReader>, QueueError> {
+        let EventPlace { at, seq } = behind;
+        let stands = seq > 0 && self.events.time_of(seq).await.map_err(error)? == Some(at);
+        let start = if stands { Start::Seq(seq.saturating_add(1)) } else { Start::Time(at) };
+        Ok(Box::new(Reader(self.events.reader(start).await.map_err(error)?)))
     }
 }
 

@@ -4,6 +4,7 @@ mod archive;
 mod bus;
 mod events;
 mod jobs;
+mod life;
 mod log;
 mod tasks;
 
@@ -17,6 +18,7 @@ pub use archive::NatsArchive;
 pub use bus::NatsBus;
 pub use events::NatsEvents;
 pub use jobs::NatsJobs;
+pub use life::NatsLife;
 pub use log::NatsLog;
 pub use tasks::NatsTasks;
 
@@ -34,6 +36,7 @@ pub async fn ports(nats: Nats, options: StreamOptions, store: std::sync::Arc<dyn
         tasks: Arc::new(NatsTasks::serve(nats.clone(), options).await?),
         jobs: Some(Arc::new(NatsJobs::new(nats.clone()).await?)),
         events: Arc::new(NatsEvents::new(nats.clone())),
+        life: Arc::new(NatsLife::new(nats.clone())),
         archive: Arc::new(NatsArchive::new(nats.clone())),
         bus: Arc::new(NatsBus::new(nats)),
     })

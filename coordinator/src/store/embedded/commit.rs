@@ -47,6 +47,12 @@ impl Write for CommitWrite {
         for (run, timer) in &self.commit.timers_drop {
             tables.timer.remove(&key::timer(partition, *run, *timer))?;
         }
+        if let Some((batch, told)) = &self.commit.told_put {
+            tables.misc.insert(key::misc::told(partition, *batch).as_slice(), told.as_slice())?;
+        }
+        for batch in &self.commit.told_drop {
+            tables.misc.remove(key::misc::told(partition, *batch).as_slice())?;
+        }
         let cursor = write_record("a cursor", &self.commit.to)?;
         tables.misc.insert(key::misc::cursor(partition).as_slice(), cursor.as_slice())?;
         Ok(())
@@ -271,6 +277,9 @@ impl Write for Clear {
             let end = key::end_of(&first);
             tables.index.retain_in::<&[u8], _>(first.as_slice()..end.as_slice(), |_, _| false)?;
         }
+        let first = key::misc::told_of(p);
+        let end = key::end_of(&first);
+        tables.misc.retain_in::<&[u8], _>(first.as_slice()..end.as_slice(), |_, _| false)?;
         tables.misc.remove(key::misc::cursor(p).as_slice())?;
         Ok(())
     }

@@ -85,6 +85,8 @@ pub(crate) fn history_seq(key: &[u8; 24]) -> u64 {
 pub(crate) mod misc {
     use stepmill_protocol::{Digest, Namespace, PartitionNo, RunId, Version, WorkflowName};
 
+    use crate::port::store::ToldKey;
+
     /// The counters of the database.
     pub(crate) const COUNTERS: &[u8] = b"n";
     /// The database's identity: random, made with it.
@@ -115,6 +117,26 @@ pub(crate) mod misc {
     /// The note on a batch.
     pub(crate) fn suspicion(partition: PartitionNo) -> [u8; 3] {
         of_partition(b's', partition)
+    }
+
+    /// What the keys of a partition's life-cycle events begin with.
+    pub(crate) fn told_of(partition: PartitionNo) -> [u8; 3] {
+        of_partition(b'e', partition)
+    }
+
+    /// The life-cycle events of one batch.
+    pub(crate) fn told(partition: PartitionNo, key: ToldKey) -> [u8; 19] {
+        let mut row = [0; 19];
+        row[..3].copy_from_slice(&told_of(partition));
+        row[3..11].copy_from_slice(&key.incarnation.to_be_bytes());
+        row[11..].copy_from_slice(&key.seq.to_be_bytes());
+        row
+    }
+
+    /// The batch of a key made by [`told`].
+    pub(crate) fn read_told(row: &[u8]) -> ToldKey {
+        let number = |from: usize| super::eight(row.get(from..).unwrap_or_default());
+        ToldKey { incarnation: u64::from_be_bytes(number(3)), seq: u64::from_be_bytes(number(11)) }
     }
 
     /// What the keys of a partition's snapshots begin with.

@@ -41,6 +41,7 @@ pub(crate) use self::table::{EVENT, HISTORY, LOG, MISC, TASK, Tables};
 pub(crate) use self::writer::{Core, Keeper, Write};
 use crate::port::bus::Bus;
 use crate::port::event::Events;
+use crate::port::life::Life;
 use crate::port::queue::{Archive, Jobs, Log, Tasks};
 use crate::port::store::Store;
 use crate::queue::embedded as queue;
@@ -75,6 +76,7 @@ pub struct Embedded {
     log: Arc<queue::EmbeddedLog>,
     tasks: Arc<queue::EmbeddedTasks>,
     events: Arc<queue::EmbeddedEvents>,
+    life: Arc<queue::EmbeddedLife>,
     archive: Arc<queue::EmbeddedArchive>,
     bus: Arc<queue::EmbeddedBus>,
     link: Arc<queue::EmbeddedLink>,
@@ -114,7 +116,8 @@ impl Embedded {
             archive: Arc::clone(&archive),
             bus: Arc::clone(&bus),
         });
-        Ok(Arc::new(Self { store: Arc::new(EmbeddedStore::new(core)), log, tasks, events, archive, bus, link }))
+        let (store, life) = (Arc::new(EmbeddedStore::new(core)), Arc::default());
+        Ok(Arc::new(Self { store, log, tasks, events, life, archive, bus, link }))
     }
 
     /// The state of runs.
@@ -145,6 +148,12 @@ impl Embedded {
     #[must_use]
     pub fn events(&self) -> Arc<dyn Events> {
         Arc::clone(&self.events) as _
+    }
+
+    /// Life-cycle events.
+    #[must_use]
+    pub fn life(&self) -> Arc<dyn Life> {
+        Arc::clone(&self.life) as _
     }
 
     /// Definitions and dead letters.

@@ -10,7 +10,7 @@ use super::commit::read_entry;
 use super::key::misc;
 use super::table::{self, RunHead};
 use super::{clock, code, key};
-use crate::port::store::{Cursor, ListQuery, OutboxEntry, StoredRun, Suspicion};
+use crate::port::store::{Cursor, ListQuery, OutboxEntry, StoredRun, Suspicion, ToldKey};
 
 type Read<T> = Result<T, redb::Error>;
 
@@ -30,6 +30,18 @@ pub(crate) fn cursor(read: &ReadTransaction, partition: PartitionNo) -> Read<Opt
 
 pub(crate) fn suspicion(read: &ReadTransaction, partition: PartitionNo) -> Read<Option<Suspicion>> {
     record(read, "a note", &misc::suspicion(partition))
+}
+
+/// Life-cycle events that may not have been told.
+pub(crate) fn told(read: &ReadTransaction, partition: PartitionNo) -> Read<Vec<(ToldKey, Vec<u8>)>> {
+    let first = misc::told_of(partition);
+    let end = key::end_of(&first);
+    let mut found = Vec::new();
+    for row in table::read_misc(read)?.range::<&[u8]>(first.as_slice()..end.as_slice())? {
+        let (key, told) = row?;
+        found.push((misc::read_told(key.value()), told.value().to_vec()));
+    }
+    Ok(found)
 }
 
 pub(crate) fn runs(read: &ReadTransaction, partition: PartitionNo, runs: &[RunId]) -> Read<Vec<Option<StoredRun>>> {

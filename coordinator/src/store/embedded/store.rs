@@ -11,7 +11,7 @@ use super::definition::{self, Define};
 use super::lease::{Acquire, Leases, Release};
 use super::{Core, Tables, Write, key, read, read_record, write_record};
 use crate::port::store::{
-    Commit, Cursor, Lease, ListQuery, OutboxEntry, Store, StoreError, StoredDefinition, StoredRun, Suspicion,
+    Commit, Cursor, Lease, ListQuery, OutboxEntry, Store, StoreError, StoredDefinition, StoredRun, Suspicion, ToldKey,
 };
 
 /// The state of runs, in the embedded database.
@@ -100,6 +100,10 @@ impl Store for EmbeddedStore {
 
     async fn timers(&self, partition: PartitionNo) -> Result<Vec<(RunId, TimerId, Timestamp)>, StoreError> {
         Ok(self.core.scan(move |r| read::timers(r, partition)).await?)
+    }
+
+    async fn told(&self, partition: PartitionNo) -> Result<Vec<(ToldKey, Vec<u8>)>, StoreError> {
+        Ok(self.core.scan(move |r| read::told(r, partition)).await?)
     }
 
     async fn live_runs(

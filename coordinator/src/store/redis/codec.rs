@@ -8,7 +8,7 @@ use stepmill_protocol::{
 };
 use uuid::Uuid;
 
-use crate::port::store::{OutboxEntry, Published, RunIndex, StoreError, Suspicion};
+use crate::port::store::{OutboxEntry, Published, RunIndex, StoreError, Suspicion, ToldKey};
 
 /// The highest whole number that a sorted set's score holds exactly.
 pub(super) const SCORE_MAX: u64 = 1 << 53;
@@ -104,6 +104,21 @@ pub(super) fn timer_from(field: &[u8], due: &[u8]) -> Result<(RunId, TimerId, Ti
     };
     let (run, timer) = parse(field).ok_or_else(|| corrupt("a timer", field))?;
     Ok((run, timer, Timestamp(number_from(due)?)))
+}
+
+pub(super) fn told_field(key: ToldKey) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4);
+    put_number(&mut out, key.incarnation);
+    put_number(&mut out, key.seq);
+    out
+}
+
+pub(super) fn told_from(field: &[u8]) -> Result<ToldKey, StoreError> {
+    let parse = |mut rest: &[u8]| -> Option<ToldKey> {
+        let key = ToldKey { incarnation: take_number(&mut rest)?, seq: take_number(&mut rest)? };
+        rest.is_empty().then_some(key)
+    };
+    parse(field).ok_or_else(|| corrupt("the key of life-cycle events", field))
 }
 
 pub(super) fn number_from(text: &[u8]) -> Result<u64, StoreError> {

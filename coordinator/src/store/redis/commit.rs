@@ -7,7 +7,7 @@ use redis::Value;
 use stepmill_protocol::PartitionNo;
 use stepmill_protocol::api::RunState;
 
-use super::codec::{SCORE_MAX, command_field, ended_entry, outbox_value, timer_field};
+use super::codec::{SCORE_MAX, command_field, ended_entry, outbox_value, timer_field, told_field};
 use super::key::{Keys, field};
 use super::script::Batch;
 use crate::port::store::{Commit, Lease, RunWrite, StoreError};
@@ -77,6 +77,7 @@ pub(super) fn batch(keys: &Keys, commit: &Commit) -> Result<Batch, StoreError> {
     indexes.put(&mut batch);
     put_outbox(&mut batch, keys, commit)?;
     put_timers(&mut batch, keys, commit);
+    put_told(&mut batch, keys, commit);
     Ok(batch)
 }
 
@@ -193,6 +194,18 @@ fn put_timers(batch: &mut Batch, keys: &Keys, commit: &Commit) {
         .collect();
     batch.put_many("HSET", key, &puts);
     let drops: Vec<[Vec<u8>; 1]> = commit.timers_drop.iter().map(|(run, timer)| [timer_field(*run, *timer)]).collect();
+    batch.put_many("HDEL", key, &drops);
+}
+
+fn put_told(batch: &mut Batch, keys: &Keys, commit: &Commit) {
+    if commit.told_put.is_none() && commit.told_drop.is_empty() {
+        return;
+    }
+    let key = batch.key(keys.told(commit.partition));
+    if let Some((batch_key, told)) = &commit.told_put {
+        batch.put("HSET", key, &[&told_field(*batch_key), told]);
+    }
+    let drops: Vec<[Vec<u8>; 1]> = commit.told_drop.iter().map(|k| [told_field(*k)]).collect();
     batch.put_many("HDEL", key, &drops);
 }
 

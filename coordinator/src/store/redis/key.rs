@@ -13,6 +13,7 @@
 //! | `sm:{p3}:o:<run>` | hash | value id, value | owner | as `r` |
 //! | `sm:{p3}:out` | hash | command id, pool with priority and stream position | owner | until settled |
 //! | `sm:{p3}:due` | hash | run with timer id, due (ms) | owner | until disarmed |
+//! | `sm:{p3}:told` | hash | incarnation and position of a batch, its life-cycle events | owner | until they are told |
 //! | `sm:{p3}:live` | zset | run, 0 | owner | while it is running or parked |
 //! | `sm:{p3}:fin` | zset | ended run with its index data, expected to leave (ms) | owner | until trimmed |
 //! | `sm:{p3}:ix:<ns>[:w:<workflow>]:s:<state>` | zset | run, submitted (ms) | owner | until trimmed |
@@ -70,6 +71,10 @@ impl Keys {
 
     pub(super) fn timers(&self, p: PartitionNo) -> String {
         self.of(p, "due")
+    }
+
+    pub(super) fn told(&self, p: PartitionNo) -> String {
+        self.of(p, "told")
     }
 
     pub(super) fn live(&self, p: PartitionNo) -> String {

@@ -30,7 +30,7 @@ use self::connection::Connection;
 use self::key::{Keys, field};
 use self::script::Batch;
 use crate::port::store::{
-    Commit, Cursor, Lease, ListQuery, OutboxEntry, Store, StoreError, StoredDefinition, StoredRun, Suspicion,
+    Commit, Cursor, Lease, ListQuery, OutboxEntry, Store, StoreError, StoredDefinition, StoredRun, Suspicion, ToldKey,
 };
 
 /// Keys that one call removes when a partition is emptied.
@@ -245,6 +245,10 @@ impl Store for RedisStore {
 
     async fn timers(&self, partition: PartitionNo) -> Result<Vec<(RunId, TimerId, Timestamp)>, StoreError> {
         self.read_timers(partition).await
+    }
+
+    async fn told(&self, partition: PartitionNo) -> Result<Vec<(ToldKey, Vec<u8>)>, StoreError> {
+        self.read_told(partition).await
     }
 
     async fn live_runs(

@@ -5,10 +5,10 @@ use stepmill_protocol::api::RunState;
 use stepmill_protocol::{PartitionNo, RunId, TimerId, Timestamp, ValueId};
 
 use super::RedisStore;
-use super::codec::{Ended, ended_from, outbox_from, run_from, score_from, timer_from};
+use super::codec::{Ended, ended_from, outbox_from, run_from, score_from, timer_from, told_from};
 use super::connection::SCAN_COUNT;
 use super::script::{self, Args};
-use crate::port::store::{ListQuery, OutboxEntry, StoreError, StoredRun};
+use crate::port::store::{ListQuery, OutboxEntry, StoreError, StoredRun, ToldKey};
 
 /// Runs that one call of `trim.lua` looks at, so that it does not hold up the server.
 const TRIM_CHUNK: usize = 200;
@@ -55,6 +55,18 @@ impl RedisStore {
             })
             .await?;
         Ok(found.into_values().collect())
+    }
+
+    pub(super) async fn read_told(&self, p: PartitionNo) -> Result<Vec<(ToldKey, Vec<u8>)>, StoreError> {
+        let mut found = std::collections::BTreeMap::new();
+        let key = self.keys.told(p);
+        self.slow
+            .hash(&key, |field, told| {
+                found.insert(told_from(field)?, told.to_vec());
+                Ok(())
+            })
+            .await?;
+        Ok(found.into_iter().collect())
     }
 
     pub(super) async fn read_timers(&self, p: PartitionNo) -> Result<Vec<(RunId, TimerId, Timestamp)>, StoreError> {

@@ -5,6 +5,8 @@ mod grant;
 mod oauth2;
 mod token;
 
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
@@ -117,6 +119,19 @@ pub(super) fn header(text: &str) -> Result<HeaderValue, Failure> {
 /// The header for name and password.
 pub(super) fn basic(login: &Login) -> Result<HeaderValue, Failure> {
     header(&format!("Basic {}", encoded(&login.username, &login.password)))
+}
+
+/// Takes name and password out of a URL; none where there are none.
+pub(super) fn login_in(url: &mut Url) -> Option<Login> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let login = Login { username: decoded(url.username()), password: decoded(url.password().unwrap_or_default()) };
+    // A URL that can be called has a host, so that these cannot fail.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    Some(login)
 }
 
 /// The header for a token.

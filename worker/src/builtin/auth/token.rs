@@ -38,6 +38,15 @@ pub(in crate::builtin) struct Got {
     pub(in crate::builtin) kept: bool,
 }
 
+/// Asks an authority, which may take so long and no longer: others wait for the same token.
+async fn asked(http: &Client, policy: &OAuth2, endpoint: &str, refresh: Option<&str>) -> Result<grant::Given, Failure> {
+    let asked = tokio::time::timeout(limit::TOKEN_TIMEOUT, grant::ask(http, policy, endpoint, refresh)).await;
+    asked.unwrap_or_else(|_| {
+        let text = format!("the authority gave no token within {} s (TOKEN_TIMEOUT)", limit::TOKEN_TIMEOUT.as_secs());
+        Err(Failure::new(Problem::standard(Standard::Timeout, text), true))
+    })
+}
+
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tokens").field("kept", &self.places.lock().len()).finish_non_exhaustive()
@@ -53,19 +62,24 @@ impl Tokens {
             return Ok(Got { token: held.token.clone(), kept: true });
         }
         let endpoint = if discover { self.describe(http, &policy.discovery()).await? } else { policy.token_endpoint() };
-        let refresh = held.take().and_then(|held| held.refresh);
+        // It stays until there is another one, or until it is refused for good.
+        let refresh = held.as_ref().and_then(|held| held.refresh.clone());
         let given = match refresh {
-            // A refresh token that is no good any more is no reason to give up.
-            Some(refresh) => match grant::ask(http, policy, &endpoint, Some(&refresh)).await {
-                Err(failure) if !failure.is_retryable() => grant::ask(http, policy, &endpoint, None).await,
+            Some(refresh) => match asked(http, policy, &endpoint, Some(&refresh)).await {
+                // A refresh token that is no good any more is no reason to give up.
+                Err(failure) if !failure.is_retryable() => {
+                    *held = None;
+                    asked(http, policy, &endpoint, None).await
+                }
                 other => other,
             },
-            None => grant::ask(http, policy, &endpoint, None).await,
+            None => asked(http, policy, &endpoint, None).await,
         }?;
         let life = given.expires_in().map_or(limit::TOKEN_LIFE_UNSAID, Duration::from_secs);
         let life = life.saturating_sub(limit::TOKEN_MARGIN).min(limit::TOKEN_LIFE_MAX);
         // A client that shows who it is needs no refresh token (RFC 6749, 4.4.3).
-        let refresh = given.refresh_token.clone().filter(|_| policy.grant != Grant::ClientCredentials);
+        let before = held.take().and_then(|held| held.refresh);
+        let refresh = given.refresh_token.clone().or(before).filter(|_| policy.grant != Grant::ClientCredentials);
         *held = Some(Held { token: given.access_token.clone(), until: Instant::now() + life, refresh });
         Ok(Got { token: given.access_token, kept: false })
     }
@@ -87,7 +101,14 @@ impl Tokens {
         })?;
         let mut places = self.places.lock();
         if places.len() >= limit::TOKENS_KEPT_MAX {
-            // What is being asked for stays; of the rest each can be had again.
+            // What is being asked for stays, and what a refresh token was given for: it may not come a second time. The rest can be
+            // had again.
+            let is_needed = |place: &Place| {
+                place.try_lock().map_or(true, |held| held.as_ref().is_some_and(|h| h.refresh.is_some()))
+            };
+            places.retain(|_, place| Arc::strong_count(place) > 1 || is_needed(place));
+        }
+        if places.len() >= limit::TOKENS_KEPT_MAX {
             places.retain(|_, place| Arc::strong_count(place) > 1);
         }
         Ok(Arc::clone(places.entry(blake3::hash(&text)).or_default()))

@@ -76,9 +76,16 @@ impl Operation {
         };
         let empty = Map::new();
         let paths = document.get("paths").and_then(Value::as_object).unwrap_or(&empty);
-        let mut ids = Vec::new();
+        let (mut ids, mut elsewhere) = (Vec::new(), None);
         for (path, item) in paths {
-            let item = resolve(document, item)?;
+            // What cannot be read matters only if the operation is not found otherwise.
+            let item = match resolve(document, item) {
+                Ok(item) => item,
+                Err(reason) => {
+                    elsewhere = Some(reason);
+                    continue;
+                }
+            };
             for method in METHODS {
                 let Some(operation) = item.get(method) else { continue };
                 match text(operation, "operationId") {
@@ -89,7 +96,8 @@ impl Operation {
             }
         }
         ids.truncate(20);
-        Err(format!("the document has no operation `{id}`; it has {}", ids.join(", ")))
+        let unread = elsewhere.map_or_else(String::new, |reason| format!("; a part of it cannot be read: {reason}"));
+        Err(format!("the document has no operation `{id}`; it has {}{unread}", ids.join(", ")))
     }
 
     fn read(

@@ -119,7 +119,16 @@ fn fill(
             continue;
         };
         match parameter.place {
-            Place::Path => path = path.replace(&format!("{{{name}}}"), &style::path(parameter, value)),
+            Place::Path => {
+                path = path.replace(&format!("{{{name}}}"), &style::path(parameter, value));
+                if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+                    let text = format!(
+                        "parameter `{name}` is {value}, which leads to another place than `{}`",
+                        operation.path
+                    );
+                    return Err(wrong(text));
+                }
+            }
             Place::Query => query.extend(style::query(parameter, value)),
             Place::Header => {
                 let (name, value) = header(name, &style::header(parameter, value))?;

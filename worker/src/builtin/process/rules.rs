@@ -1,10 +1,12 @@
 //! What a worker may start on its machine, and how much of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stepmill_protocol::Problem;
 use stepmill_protocol::problem::Standard;
+use tokio::sync::Semaphore;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -49,9 +51,11 @@ impl std::str::FromStr for Runnable {
 #[derive(Clone, Debug)]
 pub struct RunRules {
     allowed: BTreeSet<Runnable>,
-    pub(super) timeout: Duration,
+    pub(in crate::builtin) timeout: Duration,
     pub(super) memory_mib: u64,
     pub(super) output_bytes: usize,
+    /// Room for processes that nobody waits for.
+    pub(super) detached: Arc<Semaphore>,
 }
 
 impl Default for RunRules {
@@ -61,6 +65,7 @@ impl Default for RunRules {
             timeout: limit::RUN_TIMEOUT,
             memory_mib: limit::RUN_MEMORY_MIB,
             output_bytes: limit::RUN_OUTPUT_BYTES,
+            detached: Arc::new(Semaphore::new(limit::RUN_DETACHED_MAX)),
         }
     }
 }
