@@ -94,8 +94,8 @@ async fn hand_out(
         let slot = if stop.is_cancelled() { None } else { free.split(1) };
         match slot {
             Some(slot) => {
-                let runner = Arc::clone(runner);
-                running.spawn(async move { runner.handle(delivery, slot).await });
+                // Boxed, since the runtime copies a task's future when it begins and over again when it ends.
+                running.spawn(Box::pin(Arc::clone(runner).handle(delivery, slot)));
             }
             None => {
                 if let Err(error) = runner.link.nak(&delivery.ack, Duration::ZERO).await {

@@ -50,7 +50,7 @@ struct Undecoded(Vec<u8>);
 
 impl Runner {
     /// Sees one delivery through to its end. `slot` is given back as soon as nothing but the ack is left to do.
-    pub(crate) async fn handle(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
+    pub(crate) async fn handle(self: Arc<Self>, delivery: Delivery, slot: OwnedSemaphorePermit) {
         let of_kind = self.measure(&delivery);
         let (attempt, command, mut work) = self.begin(delivery);
         let ack = work.ack.clone();

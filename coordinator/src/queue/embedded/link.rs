@@ -97,7 +97,9 @@ impl EmbeddedLink {
         let answer = self.bus.ask_owner(partition, &OwnerRequest::Ask(request), ASK_WAIT).await;
         match answer.map_err(|problem| refused(problem.to_string()))? {
             OwnerAnswer::Ask(answer) => Ok(answer),
-            OwnerAnswer::Seen => Err(refused("the owner answered another question; ask again".into())),
+            OwnerAnswer::Seen | OwnerAnswer::Ended(_) => {
+                Err(refused("the owner answered another question; ask again".into()))
+            }
         }
     }
 }
