@@ -1,5 +1,7 @@
 //! What the log's subjects cost nats-server: one for each run against one for each partition.
 
+#![allow(clippy::print_stdout, reason = "a measurement says what it measured")]
+
 use std::time::Instant;
 
 use stepmill_nats::subject::{LOG_STREAM, LogSubject, LogWriter};
