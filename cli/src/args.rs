@@ -149,8 +149,14 @@ pub(crate) enum Command {
     Signal(command::signal::SignalArgs),
     /// Hand an event to whoever listens for it
     Emit(command::emit::EmitArgs),
+    /// Serve a scripted language model
+    Model(command::model::ModelArgs),
     /// Measure this machine
     Bench(command::bench::BenchArgs),
+    /// Ask a coordinator or worker whether it is ready
+    Health(command::health::HealthArgs),
+    /// Write manual pages
+    Man(command::man::ManArgs),
     /// Print a completion script for a shell
     Completions(command::completions::CompletionsArgs),
     /// Look at the configuration
@@ -167,10 +173,13 @@ impl Command {
             | Self::Check(_)
             | Self::Schema(_)
             | Self::Bench(_)
+            | Self::Model(_)
+            | Self::Man(_)
             | Self::Completions(_) => {}
             Self::Dev(a) => a.flags(flags),
             Self::Coordinator(a) => a.flags(flags),
             Self::Worker(a) => a.flags(flags),
+            Self::Health(a) => a.flags(flags),
             Self::Define(a) => a.reach.note(flags),
             Self::Graph(a) => a.reach.note(flags),
             Self::Submit(a) => a.reach.note(flags),

@@ -11,7 +11,7 @@ use stepmill_coordinator::{Coordinator, CoordinatorConfig, Ports, Running};
 use stepmill_nats::{Nats, NatsOptions, NatsWorkerLink, StreamOptions};
 use stepmill_protocol::Client;
 use stepmill_protocol::link::{ApiCaller, WorkerLink};
-use stepmill_worker::{CancellationToken, Secrets, Worker, WorkerBuilder, WorkerError};
+use stepmill_worker::{CancellationToken, Health, Secrets, Worker, WorkerBuilder, WorkerError};
 use tokio::task::JoinSet;
 
 use crate::config::{DurabilityProfile, Settings};
@@ -19,6 +19,9 @@ use crate::error::CliError;
 use crate::local::LocalError;
 use crate::model::Fallback;
 use crate::{model, probe, runs};
+
+/// The largest message that the broker must take: a value of the largest size, with what stands around it.
+const BROKER_PAYLOAD_MIN: usize = 1024 * 1024;
 
 /// Where the embedded adapters keep everything.
 #[derive(Clone, Debug)]
@@ -93,6 +96,7 @@ pub(crate) async fn coordinator_on_servers(settings: &Settings, tuning: Tuning) 
     config.life_events = settings.life_events;
     config.name = tuning.name.unwrap_or(config.name);
     let nats = nats(settings, &config.name, true).await?;
+    check_broker(settings.profile, &nats)?;
     let mut streams = StreamOptions {
         replicas: if settings.profile == DurabilityProfile::Cluster { 3 } else { 1 },
         log_max_age: config.log_age,
@@ -113,7 +117,10 @@ fn check_profile(wanted: DurabilityProfile, store: &RedisStore) -> Result<(), Cl
     for unknown in profile_unknowns(profile, store.settings()) {
         tracing::warn!("{unknown}");
     }
-    let less = profile_mismatches(profile, store.settings());
+    promised(wanted, profile_mismatches(profile, store.settings()))
+}
+
+fn promised(wanted: DurabilityProfile, less: Vec<String>) -> Result<(), CliError> {
     if less.is_empty() {
         return Ok(());
     }
@@ -121,6 +128,25 @@ fn check_profile(wanted: DurabilityProfile, store: &RedisStore) -> Result<(), Cl
         format!("the servers promise less than the profile `{}`:\n{}", wanted.as_str(), less.join("\n")),
         "change the settings named above, or choose a profile that promises less (`--profile`)",
     ))
+}
+
+/// What the broker must be set to; the streams' own settings are made when they are.
+fn check_broker(wanted: DurabilityProfile, nats: &Nats) -> Result<(), CliError> {
+    let mut less = Vec::new();
+    if nats.max_payload() < BROKER_PAYLOAD_MIN {
+        less.push(format!(
+            "NATS takes messages of {} bytes at most: set `max_payload: 1MB` in its configuration",
+            nats.max_payload()
+        ));
+    }
+    if wanted == DurabilityProfile::Cluster && nats.cluster().is_none() {
+        less.push(
+            "NATS is a server that stands alone, and streams are to have three copies: give three servers a block \
+             `cluster { name, listen, routes }` in their configuration"
+                .to_owned(),
+        );
+    }
+    promised(wanted, less)
 }
 
 /// A worker's way to its pools.
@@ -145,19 +171,22 @@ pub(crate) enum Steps {
     Probe,
 }
 
-/// Starts one worker per pool of the settings.
+/// Starts one worker per pool of the settings, shown by `health`.
 pub(crate) fn workers(
     link: &Arc<dyn WorkerLink>,
     settings: &Settings,
     steps: Steps,
+    health: Option<&Health>,
     stop: CancellationToken,
 ) -> Result<Workers, CliError> {
     let mut workers = Workers::new(stop);
     for pool in &settings.pools {
         let builder = Worker::builder(Arc::clone(link)).pool(pool.as_str()).slots(settings.slots);
         let builder = builder.secrets(Secrets::from_env(settings.secrets_dir.clone()));
+        let builder = builder.grace(Duration::from_secs(settings.grace_s));
+        let builder = health.iter().fold(builder, |builder, health| builder.health(health));
         let builder = match steps {
-            Steps::BuiltIn(fallback) => model::built_in(builder, fallback, runs::rules(settings))?,
+            Steps::BuiltIn(fallback) => model::built_in(builder, settings, fallback, runs::rules(settings))?,
             Steps::Probe => probe::steps(builder),
         };
         workers.add(builder).map_err(|e| CliError::new(e.to_string()))?;

@@ -23,7 +23,7 @@ const THREADS_MAX: usize = 1024;
 const RUN_MEMORY_MIB_MIN: u64 = 16;
 
 /// Every key with what it means, in the order of `config check`.
-pub(crate) const KEYS: [(&str, &str); 20] = [
+pub(crate) const KEYS: [(&str, &str); 22] = [
     ("namespace", "the tenant whose workflows and runs are meant"),
     ("nats_url", "where NATS is; several servers with commas between"),
     ("redis_url", "where Redis is (coordinator only)"),
@@ -34,12 +34,17 @@ pub(crate) const KEYS: [(&str, &str); 20] = [
     ("partitions", "partitions of a new installation (an existing one keeps its number)"),
     ("profile", "what the servers must promise: `dev`, `single` or `cluster`"),
     ("life_events", "tell life-cycle events to whoever subscribes: `true` or `false` (coordinator)"),
-    ("http", "where the coordinator serves the API over HTTP; nowhere unless said"),
+    (
+        "http",
+        "where a coordinator serves the API, health and metrics over HTTP, and a worker the last two; nowhere unless said",
+    ),
     ("pools", "the pools that a worker serves"),
     ("slots", "tasks that a worker runs at a time, per pool"),
+    ("grace_s", "seconds that running steps of a worker may take after it was asked to stop"),
     ("threads", "threads of a coordinator or worker; unless said, one for every two cores that it may use"),
     ("data_dir", "where `dev` keeps its data"),
     ("secrets_dir", "a folder with one file per secret, beside the variables STEPMILL_SECRET_<NAME> (worker)"),
+    ("models", "a YAML file with providers of language models, their prices and timeouts (worker)"),
     (
         "allow_run",
         "what a worker may start on its machine: `script`, `shell`, `mcp` (servers over stdio); nothing unless said",
@@ -67,9 +72,11 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "pool_list")]
     pub(crate) pools: Vec<PoolName>,
     pub(crate) slots: usize,
+    pub(crate) grace_s: u64,
     pub(crate) threads: Option<usize>,
     pub(crate) data_dir: PathBuf,
     pub(crate) secrets_dir: Option<PathBuf>,
+    pub(crate) models: Option<PathBuf>,
     #[serde(with = "crate::runs")]
     pub(crate) allow_run: Vec<Runnable>,
     pub(crate) run_timeout_s: u64,
@@ -120,6 +127,7 @@ struct Defaults {
     life_events: bool,
     pools: [&'static str; 2],
     slots: usize,
+    grace_s: u64,
     data_dir: &'static str,
     allow_run: [&'static str; 0],
     run_timeout_s: u64,
@@ -138,6 +146,7 @@ const DEFAULTS: Defaults = Defaults {
     life_events: true,
     pools: ["default", "llm"],
     slots: 16,
+    grace_s: 30,
     data_dir: ".stepmill",
     allow_run: [],
     run_timeout_s: limit::RUN_TIMEOUT.as_secs(),
@@ -232,8 +241,9 @@ impl Loaded {
 
     /// Environment variables with our prefix that name no setting and nothing else that we read.
     pub(crate) fn stray_variables() -> Vec<String> {
-        const OTHERS: [&str; 9] = [
+        const OTHERS: [&str; 10] = [
             "CONFIG",
+            "CASSETTE",
             "NATS_SERVER",
             "REDIS_SERVER",
             "SIDE_FILE",
@@ -288,6 +298,7 @@ fn flag_of(key: &str) -> String {
         "pools" => "pool",
         "data_dir" => "dir",
         "timeout_s" => "timeout",
+        "grace_s" => "grace",
         other => other,
     };
     format!("--{}", name.replace('_', "-"))

@@ -1,12 +1,16 @@
-//! Which model the step `llm` of our own workers asks: the configured one, or rules that stand in for it.
+//! Which models the step `llm` of our own workers asks: the configured ones, or rules that stand in for them.
 
-use stepmill_worker::WorkerBuilder;
-use stepmill_worker::builtin::{self, LlmConfig, LlmStep, RunRules, llm};
-use stepmill_worker::model::ScriptSource;
+use std::path::Path;
 
+use stepmill_agent::settings::ProviderFormat;
+use stepmill_agent::{LlmStep, ModelSettings, ScriptSource, llm};
+use stepmill_worker::builtin::{self, RunRules};
+use stepmill_worker::{Secrets, WorkerBuilder};
+
+use crate::config::Settings;
 use crate::error::CliError;
 
-/// What answers where the environment names no model.
+/// What answers where nobody has configured a model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fallback {
     /// Nothing: the step fails and says what to set.
@@ -16,35 +20,56 @@ pub(crate) enum Fallback {
 }
 
 /// Registers all built-in steps; `rules` says what may be started on this machine.
-pub(crate) fn built_in(builder: WorkerBuilder, fallback: Fallback, rules: RunRules) -> Result<WorkerBuilder, CliError> {
-    let wrong = |e: builtin::BuiltinError| CliError::new(e.to_string());
-    let step = LlmStep::new(config(fallback)).map_err(wrong)?;
-    Ok(builtin::register_calls(builder, rules).map_err(wrong)?.step(llm::KIND, step))
+pub(crate) fn built_in(
+    builder: WorkerBuilder,
+    settings: &Settings,
+    fallback: Fallback,
+    rules: RunRules,
+) -> Result<WorkerBuilder, CliError> {
+    let secrets = Secrets::from_env(settings.secrets_dir.clone());
+    let step = LlmStep::new(&models(settings.models.as_deref(), fallback)?, secrets);
+    let step = step.map_err(|e| CliError::new(e.to_string()))?;
+    let builder = builtin::register_calls(builder, rules).map_err(|e| CliError::new(e.to_string()))?;
+    Ok(builder.step(llm::KIND, step))
 }
 
-fn config(fallback: Fallback) -> LlmConfig {
-    let mut config = LlmConfig::from_env();
-    if let Fallback::Rules(rules) = fallback {
-        config.script.get_or_insert_with(|| ScriptSource::Text(rules.to_owned()));
-    }
-    config
+fn models(file: Option<&Path>, fallback: Fallback) -> Result<ModelSettings, CliError> {
+    let settings = ModelSettings::from_env(file)
+        .map_err(|e| CliError::usage(e.to_string(), "the file is named by `models` or STEPMILL_MODELS"))?;
+    Ok(match fallback {
+        Fallback::None => settings,
+        Fallback::Rules(rules) => settings.or_rules(ScriptSource::Text(rules.to_owned())),
+    })
 }
 
 /// Says which model answers.
-pub(crate) fn in_use(fallback: Fallback) -> String {
-    let config = config(fallback);
-    let named = config.model.as_deref().unwrap_or("the model that a step names");
-    match (&config.base_url, &config.api_key, &config.script) {
-        (Some(url), _, _) => format!("{named} at {url}"),
-        (None, Some(_), _) => format!("{named} at OpenAI"),
-        (None, None, Some(ScriptSource::File(path))) => {
-            format!("a scripted model with the rules of {}", path.display())
-        }
-        (None, None, Some(ScriptSource::Text(_))) => {
+pub(crate) fn in_use(settings: &Settings, fallback: Fallback) -> Result<String, CliError> {
+    let settings = models(settings.models.as_deref(), fallback)?;
+    let named = settings.model.as_deref().unwrap_or("the model that a step names");
+    let Some((name, provider)) = settings.usual() else {
+        let names: Vec<&str> = settings.providers.keys().map(String::as_str).collect();
+        return Ok(match names.as_slice() {
+            [] => "no model; set STEPMILL_LLM_BASE_URL or STEPMILL_LLM_API_KEY".into(),
+            names => format!("models of {}", names.join(", ")),
+        });
+    };
+    Ok(match (provider.format, &provider.rules, &provider.script) {
+        (ProviderFormat::Scripted, Some(ScriptSource::Text(_)), _) => {
             "a scripted model with the rules of the support-ticket example; set STEPMILL_LLM_BASE_URL or \
              STEPMILL_LLM_API_KEY for a real one"
                 .into()
         }
-        (None, None, None) => "no model; set STEPMILL_LLM_BASE_URL or STEPMILL_LLM_API_KEY".into(),
-    }
+        (ProviderFormat::Scripted, Some(ScriptSource::File(path)), _)
+        | (ProviderFormat::Scripted, None, Some(path)) => {
+            format!("a scripted model with the rules of {}", path.display())
+        }
+        (
+            ProviderFormat::Scripted
+            | ProviderFormat::OpenaiChat
+            | ProviderFormat::OpenaiResponses
+            | ProviderFormat::Anthropic,
+            _,
+            _,
+        ) => format!("{named} of provider `{name}` at {}", provider.url()),
+    })
 }

@@ -8,7 +8,7 @@ use common::{run, stderr, stdout};
 #[test]
 fn help_of_every_command() {
     let dir = tempfile::tempdir().unwrap();
-    let commands: [&[&str]; 28] = [
+    let commands: [&[&str]; 32] = [
         &[],
         &["demo"],
         &["dev"],
@@ -32,8 +32,12 @@ fn help_of_every_command() {
         &["skip"],
         &["set"],
         &["signal"],
+        &["model"],
+        &["model", "serve"],
         &["bench"],
         &["bench", "chain"],
+        &["health"],
+        &["man"],
         &["completions"],
         &["config"],
         &["config", "check"],

@@ -1,5 +1,5 @@
-//! The API over HTTP, and the health checks: `POST /api/<namespace>/<verb>`, `POST /api/<namespace>/events` for CloudEvents in any form,
-//! `GET /live`, `GET /ready`.
+//! The API over HTTP, the health checks and the metrics: `POST /api/<namespace>/<verb>`, `POST /api/<namespace>/events` for CloudEvents in any form,
+//! `GET /live`, `GET /ready`, `GET /metrics`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use stepmill_protocol::api::verb;
 use stepmill_protocol::codec::ContentType;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{CloudEvent, Namespace, Problem, limit};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
+use crate::health::{Health, METRICS_TYPE};
 use crate::port::bus::ApiHandler;
 
 #[derive(Clone)]
 struct Web {
     api: Arc<Api>,
-    owned: watch::Receiver<usize>,
+    health: Health,
 }
 
 /// Serves until `stop`; gives the address that was bound.
 pub(crate) async fn serve(
     address: SocketAddr,
     api: Arc<Api>,
-    owned: watch::Receiver<usize>,
+    health: Health,
     stop: CancellationToken,
 ) -> std::io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = tokio::net::TcpListener::bind(address).await?;
@@ -39,10 +39,11 @@ pub(crate) async fn serve(
     let router = Router::new()
         .route("/api/{namespace}/events", post(event))
         .route("/api/{namespace}/{verb}", post(call))
-        .route("/live", get(|| async { "ok\n" }))
-        .route("/ready", get(ready))
+        .route("/live", get(async |State(web): State<Web>| web.health.live()))
+        .route("/ready", get(async |State(web): State<Web>| web.health.ready().await))
+        .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(limit::VALUE_BYTES_MAX * 2))
-        .with_state(Web { api, owned });
+        .with_state(Web { api, health });
     let task = tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {
@@ -52,10 +53,10 @@ pub(crate) async fn serve(
     Ok((bound, task))
 }
 
-async fn ready(State(web): State<Web>) -> (StatusCode, String) {
-    match *web.owned.borrow() {
-        0 => (StatusCode::SERVICE_UNAVAILABLE, "owns no partition yet\n".to_owned()),
-        n => (StatusCode::OK, format!("owns {n} partitions\n")),
+async fn metrics(State(web): State<Web>) -> Response {
+    match web.health.metrics().await {
+        Ok(body) => ([(header::CONTENT_TYPE, METRICS_TYPE)], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 

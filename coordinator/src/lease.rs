@@ -28,6 +28,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken, ready: to
     let mut owned = BTreeMap::new();
     let mut leaving = Leaving::new();
     loop {
+        shared.vitals.beats();
         if let Err(error) = beat(&shared, &mut owned, &mut leaving, &stop).await {
             tracing::warn!(%error, "leases cannot be kept; trying again");
         }
@@ -62,6 +63,7 @@ async fn beat(
     let (store, name) = (&shared.ports.store, shared.config.name.as_str());
     let ttl = millis(shared.config.lease_ttl);
     let members = store.beat(name, ttl).await?;
+    shared.vitals.kept(members.len());
     // Said again with each beat: a store that was emptied must not let the next coordinator choose another number.
     let stored = store.partitions(shared.partitions).await?;
     if stored != shared.partitions {
@@ -94,6 +96,7 @@ async fn beat(
         }
         let epoch_min = shared.clock.now().0;
         if let Some(lease) = store.acquire(partition, name, ttl, epoch_min).await? {
+            shared.measures.taken_up();
             let stop = stop.child_token();
             let task = tokio::spawn(partition::own(shared.clone(), partition, lease.clone(), stop.clone()));
             owned.insert(partition, Owned { lease, stop, task: AbortOnDropHandle::new(task) });

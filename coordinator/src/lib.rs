@@ -4,9 +4,11 @@
 mod api;
 mod clock;
 mod config;
+mod health;
 mod http;
 mod intake;
 mod lease;
+mod measures;
 mod partition;
 mod plans;
 pub mod port;
@@ -14,6 +16,7 @@ pub mod queue;
 mod shared;
 mod start;
 pub mod store;
+mod vitals;
 
 pub use clock::{Clock, SystemClock};
 pub use config::CoordinatorConfig;

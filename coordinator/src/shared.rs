@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::CoordinatorConfig;
+use crate::measures::Measures;
 use crate::plans::Plans;
 use crate::port::bus::Bus;
 use crate::port::event::Events;
 use crate::port::life::Life;
 use crate::port::queue::{Archive, Jobs, Log, Tasks};
 use crate::port::store::Store;
+use crate::vitals::Vitals;
 
 /// One set of adapters.
 #[derive(Clone)]
@@ -39,4 +41,6 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) plans: Plans,
     pub(crate) partitions: u16,
+    pub(crate) measures: Measures,
+    pub(crate) vitals: Vitals,
 }

@@ -11,11 +11,14 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Api;
 use crate::clock::{Clock, SystemClock};
 use crate::config::CoordinatorConfig;
+use crate::health::Health;
+use crate::measures::Measures;
 use crate::plans::Plans;
 use crate::port::bus::Guard;
 use crate::port::queue::QueueError;
 use crate::port::store::StoreError;
 use crate::shared::{Ports, Shared};
+use crate::vitals::Vitals;
 use crate::{http, intake, lease};
 
 /// Pools whose queues exist from the start, so that workers can join before the first task.
@@ -84,7 +87,8 @@ impl Coordinator {
             ports.tasks.ensure(&pool).await?;
         }
         let plans = Plans::new(ports.store.clone(), ports.archive.clone());
-        let shared = Arc::new(Shared { ports, config, clock, plans, partitions });
+        let (measures, vitals) = (Measures::default(), Vitals::new(partitions));
+        let shared = Arc::new(Shared { ports, config, clock, plans, partitions, measures, vitals });
         let (ready, owned) = watch::channel(0);
         let api = Api::new(shared.clone());
         let guard = shared.ports.bus.serve_api(api.clone()).await.map_err(StartError::Api)?;
@@ -96,7 +100,7 @@ impl Coordinator {
         let mut http = None;
         if let Some(address) = shared.config.http {
             let stop = CancellationToken::new();
-            let (bound, task) = http::serve(address, api, owned.clone(), stop.clone())
+            let (bound, task) = http::serve(address, api, Health::new(shared.clone(), owned.clone()), stop.clone())
                 .await
                 .map_err(|e| StartError::Http { address, reason: e.to_string() })?;
             http = Some(bound);

@@ -29,7 +29,11 @@ fn check_name(what: &'static str, s: &str) -> Result<(), InvalidId> {
     if s.len() > limit::NAME_BYTES_MAX {
         return fail(format!("it has {} bytes, {} are allowed", s.len(), limit::NAME_BYTES_MAX));
     }
-    match s.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_')) {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if s.bytes().all(allowed) {
+        return Ok(());
+    }
+    match s.chars().find(|c| !u8::try_from(*c).is_ok_and(allowed)) {
         Some(c) => fail(format!("`{c}` is not allowed; use letters, digits, `-` and `_`")),
         None => Ok(()),
     }
@@ -38,8 +42,8 @@ fn check_name(what: &'static str, s: &str) -> Result<(), InvalidId> {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {
@@ -84,7 +88,26 @@ macro_rules! name_type {
                 n.0.to_string()
             }
         }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                d.deserialize_str(NameVisitor(Self::new))
+            }
+        }
     };
+}
+
+/// Checks a name where it stands, without a copy of the text.
+struct NameVisitor<T>(fn(&str) -> Result<T, InvalidId>);
+
+impl<T> serde::de::Visitor<'_> for NameVisitor<T> {
+    type Value = T;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+    fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<T, E> {
+        (self.0)(s).map_err(E::custom)
+    }
 }
 
 name_type!(

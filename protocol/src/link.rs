@@ -11,6 +11,7 @@ use crate::event::{DeadLetter, LogRecord};
 use crate::id::{Namespace, PartitionNo, PoolName, StepKind};
 use crate::problem::Problem;
 use crate::task::Task;
+use crate::time::Timestamp;
 
 /// A boxed future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -38,6 +39,8 @@ pub struct Delivery {
     pub again: bool,
     /// The handle for ack, negative-ack and progress. Opaque.
     pub ack: AckId,
+    /// When the broker stored the task, where it says so. For measuring only: the clock is the broker's.
+    pub stored_at: Option<Timestamp>,
 }
 
 /// A task message that cannot be read.

@@ -65,6 +65,17 @@ pub struct Usage {
     /// Tokens written by it.
     #[serde(default)]
     pub tokens_out: u64,
+    /// Of the tokens read, those that the model's service had kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tokens_cached: u64,
+    /// What it cost, in billionths of a US dollar, as far as the prices are known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cost_nano_usd: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Usage {
@@ -73,5 +84,7 @@ impl Usage {
         self.model_calls = self.model_calls.saturating_add(other.model_calls);
         self.tokens_in = self.tokens_in.saturating_add(other.tokens_in);
         self.tokens_out = self.tokens_out.saturating_add(other.tokens_out);
+        self.tokens_cached = self.tokens_cached.saturating_add(other.tokens_cached);
+        self.cost_nano_usd = self.cost_nano_usd.saturating_add(other.cost_nano_usd);
     }
 }

@@ -73,7 +73,7 @@ pub(crate) async fn all<F: AsyncFn(&'static str, Wanted) -> Queues>(make: F) {
             never_more_than_asked_for a_fetch_waits_for_what_comes a_fetch_ends_without_tasks
             a_message_id_is_published_once pools_are_apart what_is_acked_is_gone what_is_removed_is_not_delivered
             each_task_goes_to_one_worker a_waiting_fetch_is_not_forgotten_by_another
-            a_backlog_is_worked_off_without_pauses;
+            a_backlog_is_worked_off_without_pauses an_idle_pool_has_no_backlog the_backlog_is_known_without_workers;
         short, lease: a_silent_worker_loses_its_task a_sign_keeps_the_task a_late_ack_counts
             a_lost_task_comes_before_new_ones;
         Wanted::default(), lease: a_task_given_back_comes_after_its_delay a_task_given_back_at_once_comes_at_once

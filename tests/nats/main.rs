@@ -6,5 +6,6 @@ mod api;
 mod connect;
 mod log;
 mod permission;
+mod subjects;
 mod support;
 mod work;

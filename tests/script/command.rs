@@ -145,7 +145,12 @@ fn report(world: &World, args: &Args<'_>, outcome: ReportOutcome) -> Report {
         outcome,
         worker: "script".into(),
         took: Millis(1),
-        usage: args.get("tokens").map(|t| Usage { model_calls: 1, tokens_in: t.parse().unwrap(), tokens_out: 1 }),
+        usage: args.get("tokens").map(|t| Usage {
+            model_calls: 1,
+            tokens_in: t.parse().unwrap(),
+            tokens_out: 1,
+            ..Usage::default()
+        }),
     }
 }
 
@@ -159,7 +164,7 @@ fn parent(args: &Args<'_>) -> Option<Parent> {
 fn child_ended(world: &mut World, args: &Args<'_>, end: ChildEnd) -> String {
     let id = command_id(world, args.plain(0));
     let child = if args.has("stranger") { PARENT } else { world.child(&id) };
-    let usage = Usage { model_calls: 1, tokens_in: 7, tokens_out: 1 };
+    let usage = Usage { model_calls: 1, tokens_in: 7, tokens_out: 1, ..Usage::default() };
     world.event(Event::ChildEnded { id, child, end, usage })
 }
 

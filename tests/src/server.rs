@@ -246,6 +246,29 @@ impl NatsServer {
         Ok(Self { served })
     }
 
+    /// Starts one from a configuration file for containers, on another port, with its data in a folder of its own in place of `/data`.
+    ///
+    /// # Errors
+    /// See [`NatsServer::start`].
+    pub fn start_from(config: &Path) -> io::Result<Self> {
+        let program = nats_server_program()?;
+        let given = std::fs::read_to_string(config)?;
+        let served = on_free_port(|port| {
+            let folder = tempfile::Builder::new().prefix("stepmill-nats-").tempdir()?;
+            let place = |line: &str| match line.split_once(':') {
+                Some(("listen", _)) => format!("listen: \"127.0.0.1:{port}\"\n"),
+                Some(("http", _)) => String::new(),
+                _ => format!("{}\n", line.replace("/data", &folder.path().display().to_string())),
+            };
+            let config = folder.path().join("nats.conf");
+            std::fs::write(&config, given.lines().map(place).collect::<String>())?;
+            let arguments = vec!["--config".into(), config.display().to_string()];
+            let program = program.clone();
+            Ok(Served { program, arguments, port, folder, child: None, hello: (b"", b"INFO ") })
+        })?;
+        Ok(Self { served })
+    }
+
     /// `nats://127.0.0.1:<port>`
     #[must_use]
     pub fn url(&self) -> String {
@@ -346,6 +369,27 @@ impl RedisServer {
             arguments.extend(["--dir".into(), folder.path().display().to_string()]);
             arguments.extend(["--appendonly", "yes", "--appendfsync", fsync, "--save", ""].map(Into::into));
             arguments.extend(["--maxmemory-policy", "noeviction"].map(Into::into));
+            arguments.extend(more.iter().map(|&a| a.to_owned()));
+            let hello = (b"PING\r\n".as_slice(), b"+PONG".as_slice());
+            Ok(Served { program: program.clone(), arguments, port, folder, child: None, hello })
+        })?;
+        Ok(Self { served })
+    }
+
+    /// Starts one from a configuration file for containers, on another port, with its data in a folder of its own in place of `/data`,
+    /// and more arguments.
+    ///
+    /// # Errors
+    /// See [`RedisServer::start`].
+    pub fn start_from(config: &Path, more: &[&str]) -> io::Result<Self> {
+        let program = redis_server_program()?;
+        let given = std::fs::read_to_string(config)?;
+        let served = on_free_port(|port| {
+            let folder = tempfile::Builder::new().prefix("stepmill-redis-").tempdir()?;
+            let config = folder.path().join("redis.conf");
+            std::fs::write(&config, given.replace("dir /data", &format!("dir {}", folder.path().display())))?;
+            let mut arguments = vec![config.display().to_string()];
+            arguments.extend(["--bind", "127.0.0.1", "--port", &port.to_string()].map(Into::into));
             arguments.extend(more.iter().map(|&a| a.to_owned()));
             let hello = (b"PING\r\n".as_slice(), b"+PONG".as_slice());
             Ok(Served { program: program.clone(), arguments, port, folder, child: None, hello })

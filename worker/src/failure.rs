@@ -147,7 +147,8 @@ impl<T, E: Into<Failure>> ResultExt<T> for Result<T, E> {
 }
 
 /// An error's text followed by those of its sources, as far as they add something.
-pub(crate) fn with_sources(error: &dyn Error) -> String {
+#[must_use]
+pub fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,5 +1,6 @@
 //! The trait that users implement, its function form, and the form in which a worker keeps handlers.
 
+use std::any::Any;
 use std::future::Future;
 use std::marker::PhantomData;
 
@@ -69,16 +70,49 @@ where
 {
     fn run<'a>(&'a self, ctx: Context, input: Value) -> BoxFuture<'a, Result<Value, Failure>> {
         Box::pin(async move {
-            let input = serde_json::from_value(input).map_err(|e| {
+            let input = read(input).map_err(|e| {
                 let text = format!("the input does not fit step `{}`: {e}; correct the call's `with`", ctx.kind());
                 Failure::new(Problem::standard(Standard::Validation, text), false)
             })?;
             let kind = ctx.kind().clone();
             let output = self.handler.run(ctx, input).await?;
-            serde_json::to_value(output).map_err(|e| {
+            write(output).map_err(|e| {
                 let text = format!("the result of step `{kind}` has no JSON form: {e}; correct the handler");
                 Failure::new(Problem::standard(Standard::Runtime, text), false)
             })
         })
+    }
+}
+
+/// What stands in `place`, where it is of the other type already.
+fn same<A: 'static, B: 'static>(place: &mut Option<A>) -> Option<B> {
+    (place as &mut dyn Any).downcast_mut::<Option<B>>()?.take()
+}
+
+/// A value that is wanted as it is need not be taken apart and put together again.
+fn read<In: DeserializeOwned + 'static>(input: Value) -> serde_json::Result<In> {
+    let mut place = Some(input);
+    same(&mut place).map_or_else(|| serde_json::from_value(place.unwrap_or_default()), Ok)
+}
+
+fn write<Out: Serialize + 'static>(output: Out) -> serde_json::Result<Value> {
+    let mut place = Some(output);
+    same(&mut place).map_or_else(|| serde_json::to_value(place), Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_pass_as_they_are_and_all_else_through_serde() {
+        let value = json!({"a": [1, "two", null]});
+        assert_eq!(read::<Value>(value.clone()).unwrap(), value);
+        assert_eq!(write(value.clone()).unwrap(), value);
+        assert_eq!(read::<Vec<u8>>(json!([1, 2])).unwrap(), [1, 2]);
+        assert_eq!(write(vec![1, 2]).unwrap(), json!([1, 2]));
+        assert!(read::<String>(value).is_err());
     }
 }

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use stepmill_protocol::PoolName;
 use stepmill_protocol::link::{AckId, Heartbeat, WorkerLink};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::measures::Measures;
 use crate::retry::{Growing, RetrySchedule};
 
 /// The broker hears of a task this often within one ack wait.
@@ -55,7 +55,7 @@ impl Drop for Tracked<'_> {
 /// Starts the thread. It ends when `stop` fires.
 pub(crate) fn start(
     link: Arc<dyn WorkerLink>,
-    pool: PoolName,
+    measures: Arc<Measures>,
     in_flight: Arc<InFlight>,
     stop: CancellationToken,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
@@ -64,18 +64,19 @@ pub(crate) fn start(
         runtime.block_on(async {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = beat(link.as_ref(), &pool, &in_flight) => {}
+                () = beat(link.as_ref(), &measures, &in_flight) => {}
             }
         });
     })
 }
 
-async fn beat(link: &dyn WorkerLink, pool: &PoolName, in_flight: &InFlight) {
-    let mut way = open(link, pool).await;
+async fn beat(link: &dyn WorkerLink, measures: &Measures, in_flight: &InFlight) {
+    let mut way = open(link, measures).await;
     let mut ticks = tokio::time::interval((way.ack_wait() / SIGNS_PER_ACK_WAIT).max(PERIOD_MIN));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        measures.vitals.beats();
         let due = in_flight.due();
         if !due.is_empty() {
             way.progress(&due).await;
@@ -83,9 +84,10 @@ async fn beat(link: &dyn WorkerLink, pool: &PoolName, in_flight: &InFlight) {
     }
 }
 
-async fn open(link: &dyn WorkerLink, pool: &PoolName) -> Box<dyn Heartbeat> {
-    let mut schedule = Growing::link();
+async fn open(link: &dyn WorkerLink, measures: &Measures) -> Box<dyn Heartbeat> {
+    let (pool, mut schedule) = (&measures.pool, Growing::link());
     loop {
+        measures.vitals.beats();
         match link.heartbeat(pool).await {
             Ok(way) => return way,
             Err(error) => {

@@ -30,10 +30,6 @@ pub const QUOTE_BYTES_MAX: usize = 2_048;
 pub const DEAD_BYTES_MAX: usize = 64 * 1024;
 /// The longest `Retry-After` that is believed.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// Bytes of a scripted model's rule file.
-pub const SCRIPT_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Rules of a scripted model.
-pub const RULES_MAX: usize = 10_000;
 /// Tokens and descriptions of authorities that a worker keeps.
 pub const TOKENS_KEPT_MAX: usize = 1_000;
 /// How long a token is used whose authority does not say when it expires.

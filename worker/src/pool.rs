@@ -22,11 +22,13 @@ pub(crate) async fn pull(runner: Arc<Runner>, stop: CancellationToken) {
     while let Some(free) = free_slots(&runner, &slots, busy, &stop).await {
         let asked = free.num_permits();
         let began = Instant::now();
+        runner.measures.vitals.pulls();
         let fetched = tokio::select! {
             biased;
             fetched = runner.link.fetch(&runner.settings.pool, asked, runner.settings.fetch_wait) => fetched,
             () = given_up(&stop) => break,
         };
+        runner.measures.vitals.fetched(fetched.is_ok());
         match fetched {
             Ok(deliveries) => {
                 schedule.reset();
@@ -92,8 +94,8 @@ async fn hand_out(
         let slot = if stop.is_cancelled() { None } else { free.split(1) };
         match slot {
             Some(slot) => {
-                let runner = Arc::clone(runner);
-                running.spawn(async move { runner.handle(delivery, slot).await });
+                // Boxed, since the runtime copies a task's future when it begins and over again when it ends.
+                running.spawn(Box::pin(Arc::clone(runner).handle(delivery, slot)));
             }
             None => {
                 if let Err(error) = runner.link.nak(&delivery.ack, Duration::ZERO).await {

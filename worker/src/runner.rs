@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::context::Context;
-use crate::counters::Counters;
 use crate::heartbeat::InFlight;
+use crate::measures::{Measures, OfKind};
 use crate::registry::Registry;
 use crate::retry::{Growing, RetrySchedule};
-use crate::{limit, perform};
+use crate::{clock, limit, perform};
 
 /// What all deliveries of a worker share.
 pub(crate) struct Runner {
@@ -28,7 +28,7 @@ pub(crate) struct Runner {
     pub(crate) registry: Registry,
     pub(crate) kinds: Vec<StepKind>,
     pub(crate) settings: Settings,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) measures: Arc<Measures>,
     pub(crate) in_flight: Arc<InFlight>,
     /// Fires at the end of the grace time.
     pub(crate) drained: CancellationToken,
@@ -50,19 +50,29 @@ struct Undecoded(Vec<u8>);
 
 impl Runner {
     /// Sees one delivery through to its end. `slot` is given back as soon as nothing but the ack is left to do.
-    pub(crate) async fn handle(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
+    pub(crate) async fn handle(self: Arc<Self>, delivery: Delivery, slot: OwnedSemaphorePermit) {
+        let of_kind = self.measure(&delivery);
         let (attempt, command, mut work) = self.begin(delivery);
         let ack = work.ack.clone();
         let _alive = self.in_flight.track(&ack);
-        let _counted = self.counters.begin();
+        let _counted = self.measures.counters.begin();
         let settles = |command: &Command| matches!(command, Command::Ack | Command::Nak { .. });
         let (attempt, command) = self.drive(attempt, command, &mut work, |command| !settles(command)).await;
         let _settling = self.settling.acquire().await;
         drop(slot);
         let (_, last) = self.drive(attempt, command, &mut work, settles).await;
         if let Command::End(ending) = last {
-            self.counters.ended(ending);
+            self.measures.counters.ended(ending);
+            of_kind.ended(ending);
         }
+    }
+
+    /// Notes how long a task had waited when it came for the first time; says where its kind is counted.
+    fn measure(&self, delivery: &Delivery) -> &OfKind {
+        if let Some(stored_at) = delivery.stored_at.filter(|_| delivery.deliveries == 1 && !delivery.again) {
+            self.measures.waited(clock::now().since(stored_at));
+        }
+        self.measures.kind(delivery.task.as_ref().ok().map(|task| &task.kind))
     }
 
     /// Carries out one command after the other while they are of a kind.
@@ -84,7 +94,7 @@ impl Runner {
     }
 
     fn begin(&self, delivery: Delivery) -> (Attempt, Command, Work) {
-        let Delivery { task, deliveries, again, ack } = delivery;
+        let Delivery { task, deliveries, again, ack, stored_at: _ } = delivery;
         let arrival =
             Arrival { task: task.as_ref(), deliveries, again, served: &self.kinds, worker: &self.settings.name };
         let (attempt, command) = Attempt::begin(&arrival);
@@ -190,7 +200,9 @@ impl Runner {
             Payload::Ref { .. } => Value::Null,
         };
         let ctx = Context::new(task, attempt, self.drained.child_token());
-        perform::perform(handler.as_ref(), &self.settings.secrets, task, input, ctx).await
+        let finish = perform::perform(handler.as_ref(), &self.settings.secrets, task, input, ctx).await;
+        self.measures.kind(Some(&task.kind)).ran(finish.took);
+        finish
     }
 }
 

@@ -71,10 +71,20 @@ impl Secrets {
     }
 
     async fn get(&self, scope: &SecretScope, name: &str) -> Result<String, Failure> {
-        let wrong = |text: String| Failure::new(Problem::standard(Standard::Configuration, text), false);
         if !scope.names.iter().any(|declared| declared == name) {
-            return Err(wrong(format!("the input refers to secret `{name}`, which `use.secrets` does not declare")));
+            let text = format!("the input refers to secret `{name}`, which `use.secrets` does not declare");
+            return Err(Failure::new(Problem::standard(Standard::Configuration, text), false));
         }
+        self.look_up(name).await
+    }
+
+    /// The value of a secret that the worker itself needs, whatever a definition says. Keep it out of errors and logs; see
+    /// [`hide_secret`].
+    ///
+    /// # Errors
+    /// A terminal [`Failure`] that says where the secret should be.
+    pub async fn look_up(&self, name: &str) -> Result<String, Failure> {
+        let wrong = |text: String| Failure::new(Problem::standard(Standard::Configuration, text), false);
         let safe = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         if !safe {
             return Err(wrong(format!("secret `{name}`: use letters, digits, `-` and `_` in the names of secrets")));
@@ -162,6 +172,11 @@ impl Revealed {
         forms.sort_by_key(|(form, _)| std::cmp::Reverse(form.len()));
         forms
     }
+}
+
+/// Replaces a secret wherever a text repeats it, in its own form and as it looks inside URLs and JSON.
+pub fn hide_secret(name: &str, value: &str, text: &mut String) {
+    hide(&Revealed::one(name, value).forms(), text);
 }
 
 /// The secret parts of a secret that is a whole JSON object, as those of authentication policies are. What everybody may

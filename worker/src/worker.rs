@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Settings, WorkerError, default_name};
 use crate::counters::Counters;
 use crate::handler::{AnyHandler, Handler, Typed};
+use crate::health::Health;
 use crate::heartbeat::{self, InFlight};
+use crate::measures::Measures;
 use crate::registry::Registry;
 use crate::retry::{Growing, RetrySchedule};
 use crate::runner::Runner;
@@ -26,7 +28,9 @@ pub struct Worker {
     link: Arc<dyn WorkerLink>,
     registry: Registry,
     settings: Settings,
-    counters: Arc<Counters>,
+    measures: Arc<Measures>,
+    /// Served while the worker is.
+    _health: Option<Health>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -47,6 +51,7 @@ impl Worker {
             grace: Duration::from_secs(30),
             fetch_wait: limit::FETCH_WAIT,
             secrets: Secrets::from_env(None),
+            health: None,
             steps: Vec::new(),
         }
     }
@@ -54,7 +59,7 @@ impl Worker {
     /// Its numbers; keep them before [`Worker::run`] takes the worker.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.counters)
+        Arc::clone(&self.measures.counters)
     }
 
     /// The kinds of steps that it serves.
@@ -78,7 +83,7 @@ impl Worker {
             link: self.link,
             registry: self.registry,
             kinds,
-            counters: self.counters,
+            measures: self.measures,
             in_flight: Arc::new(InFlight::default()),
             drained,
             settling: Semaphore::new(self.settings.slots * limit::SETTLING_PER_SLOT_MAX),
@@ -86,8 +91,9 @@ impl Worker {
         });
         let work = async {
             if join(&runner, &stop).await? {
+                runner.measures.vitals.joined();
                 let (link, in_flight) = (Arc::clone(&runner.link), Arc::clone(&runner.in_flight));
-                heartbeat::start(link, runner.settings.pool.clone(), in_flight, silent.clone())
+                heartbeat::start(link, Arc::clone(&runner.measures), in_flight, silent.clone())
                     .map_err(WorkerError::Heartbeat)?;
                 pool::pull(Arc::clone(&runner), stop.clone()).await;
             }
@@ -95,6 +101,7 @@ impl Worker {
         };
         let watch = async {
             shutdown.await;
+            runner.measures.vitals.stopping();
             stop.cancel();
             std::future::pending::<()>().await;
         };
@@ -141,6 +148,7 @@ pub struct WorkerBuilder {
     grace: Duration,
     fetch_wait: Duration,
     secrets: Secrets,
+    health: Option<Health>,
     steps: Vec<(String, Arc<dyn AnyHandler>)>,
 }
 
@@ -193,6 +201,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// Where its health and its metrics are shown; nowhere unless said.
+    #[must_use]
+    pub fn health(mut self, health: &Health) -> Self {
+        self.health = Some(health.clone());
+        self
+    }
+
     /// Registers a handler for the steps that definitions write as `call: <kind>`.
     #[must_use]
     pub fn step<In, Out>(mut self, kind: impl Into<String>, handler: impl Handler<In, Out>) -> Self
@@ -227,7 +242,12 @@ impl WorkerBuilder {
             fetch_wait: self.fetch_wait,
             secrets: self.secrets,
         };
-        Ok(Worker { link: self.link, registry, settings, counters: Arc::default() })
+        let (pool, kinds) = (settings.pool.clone(), registry.kinds());
+        let measures = Arc::new(Measures::new(pool, settings.slots, settings.fetch_wait, kinds));
+        if let Some(health) = &self.health {
+            health.watch(&measures);
+        }
+        Ok(Worker { link: self.link, registry, settings, measures, _health: self.health })
     }
 
     /// [`WorkerBuilder::build`] and [`Worker::run`] in one.

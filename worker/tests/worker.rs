@@ -92,7 +92,7 @@ async fn a_result_outlives_a_log_that_is_away() {
 #[tokio::test]
 async fn a_retryable_failure_under_a_policy_is_given_back_with_its_delay() {
     async fn fail(ctx: Context, (): ()) -> Result<(), Failure> {
-        ctx.add_usage(Usage { model_calls: 1, tokens_in: 9, tokens_out: 0 });
+        ctx.add_usage(Usage { model_calls: 1, tokens_in: 9, ..Usage::default() });
         Err(Failure::retryable("busy").retry_after(Duration::from_millis(900)))
     }
     let link = MemoryLink::default();
@@ -100,7 +100,7 @@ async fn a_retryable_failure_under_a_policy_is_given_back_with_its_delay() {
     let acts = acts_of(&link, worker(&link).step("fail", fail)).await;
     let [Act::Report(report), Act::Nak(_, delay)] = &acts[..] else { panic!("{acts:?}") };
     assert_eq!(*delay, Duration::from_millis(900));
-    assert_eq!(report.usage, Some(Usage { model_calls: 1, tokens_in: 9, tokens_out: 0 }));
+    assert_eq!(report.usage, Some(Usage { model_calls: 1, tokens_in: 9, ..Usage::default() }));
     let ReportOutcome::Failed { problem, retryable: true, redeliver_after, .. } = &report.outcome else {
         panic!("{report:?}")
     };

@@ -38,7 +38,7 @@ pub(crate) struct CoordinatorArgs {
     /// Tell life-cycle events to whoever subscribes [default: true] [env: STEPMILL_LIFE_EVENTS]
     #[arg(long, value_name = "BOOL")]
     life_events: Option<bool>,
-    /// Serve the API over HTTP here [env: STEPMILL_HTTP]
+    /// Serve the API, /live, /ready and /metrics over HTTP here [env: STEPMILL_HTTP]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
     /// Its name among coordinators [default: one of its own]

@@ -15,6 +15,7 @@ use stepmill_worker::{CancellationToken, Worker};
 
 use super::Context;
 use crate::assemble::{self, Storage, Workers};
+use crate::config::Settings;
 use crate::error::{CliError, FAILED, read_file};
 use crate::follow;
 use crate::model::{self, Fallback};
@@ -76,7 +77,7 @@ pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<(), CliErro
     let mut settings = context.settings().clone();
     settings.namespace = stepmill_protocol::Namespace::new("default").map_err(|e| CliError::new(e.to_string()))?;
     let system = assemble::embedded(&storage, None, None).await?;
-    let workers = start_workers(&system, &args)?;
+    let workers = start_workers(&system, &settings, &args)?;
     let client = system.client(&settings);
     follow::patiently(|| client.define(example::WORKFLOW)).await?;
     let outcomes = answer(&client, out, tickets).await?;
@@ -89,7 +90,7 @@ pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<(), CliErro
 }
 
 /// The example's own steps in pool `default`, the model in pool `llm`.
-fn start_workers(system: &assemble::System, args: &DemoArgs) -> Result<Workers, CliError> {
+fn start_workers(system: &assemble::System, settings: &Settings, args: &DemoArgs) -> Result<Workers, CliError> {
     let wrong = |e: &dyn std::fmt::Display| CliError::new(e.to_string());
     let store = match &args.file {
         Some(path) => example::Store::open(&path.with_extension("shop.redb")),
@@ -102,7 +103,7 @@ fn start_workers(system: &assemble::System, args: &DemoArgs) -> Result<Workers, 
     workers.add(example::steps(&store)(shop)).map_err(|e| wrong(&e))?;
     let llm = Worker::builder(Arc::clone(&system.link)).pool("llm").slots(IN_FLIGHT);
     workers
-        .add(model::built_in(llm, Fallback::Rules(example::MODEL_RULES), RunRules::default())?)
+        .add(model::built_in(llm, settings, Fallback::Rules(example::MODEL_RULES), RunRules::default())?)
         .map_err(|e| wrong(&e))?;
     Ok(workers)
 }

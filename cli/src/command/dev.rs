@@ -98,12 +98,12 @@ pub(crate) async fn run(context: &Context, args: DevArgs) -> Result<(), CliError
     let (_lock, dir) = lock(&settings.data_dir)?;
     let mut system = start(&args, &settings, &dir).await?;
     let steps = if args.noop { Steps::Probe } else { Steps::BuiltIn(RULES) };
-    let workers = assemble::workers(&system.link, &settings, steps, stop.clone())?;
+    let workers = assemble::workers(&system.link, &settings, steps, None, stop.clone())?;
     for (path, source) in &definitions {
         let answer = system.client.define(source).await?;
         tracing::info!(file = %path.display(), workflow = %answer.workflow, version = %answer.version, "definition registered");
     }
-    announce(context, &system)?;
+    announce(context, &settings, &system)?;
     let ended = {
         let wait = workers.wait();
         tokio::pin!(wait);
@@ -191,12 +191,12 @@ async fn start_embedded(settings: &Settings, dir: &Path, why: &str) -> Result<Sy
     Ok(System { running: system.running, link: system.link, client, servers: None, facts, variable })
 }
 
-fn announce(context: &Context, system: &System) -> Result<(), CliError> {
+fn announce(context: &Context, settings: &Settings, system: &System) -> Result<(), CliError> {
     let mut facts = system.facts.clone();
     if let Some(address) = system.running.http {
         facts.push(("HTTP", format!("http://{address}")));
     }
-    facts.push(("steps", format!("http, openapi, mcp, script, shell, llm ({})", model::in_use(RULES))));
+    facts.push(("steps", format!("http, openapi, mcp, script, shell, llm ({})", model::in_use(settings, RULES)?)));
     let object: serde_json::Map<String, Value> =
         facts.iter().map(|(name, value)| (name.to_lowercase(), json!(value))).collect();
     context.out.json(&object)?;

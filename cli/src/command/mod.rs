@@ -12,7 +12,10 @@ pub(crate) mod dev;
 pub(crate) mod emit;
 pub(crate) mod get;
 pub(crate) mod graph;
+pub(crate) mod health;
 pub(crate) mod list;
+pub(crate) mod man;
+pub(crate) mod model;
 pub(crate) mod pause;
 pub(crate) mod rerun;
 pub(crate) mod resume;
@@ -71,7 +74,10 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Skip(args) => skip::run(context, args).await,
         Command::Set(args) => set::run(context, args).await,
         Command::Signal(args) => signal::run(context, args).await,
+        Command::Model(args) => model::run(context, args).await,
         Command::Bench(args) => bench::run(context, args).await,
+        Command::Health(args) => health::run(context, args).await,
+        Command::Man(args) => man::run(context, &args),
         Command::Completions(args) => completions::run(context, &args),
         Command::Config(args) => config_check::run(context, &args),
     }

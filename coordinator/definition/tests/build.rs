@@ -264,11 +264,11 @@ fn what_stands_around_the_tasks() {
     same(&beat().after("PT1M"), &text("after: PT1M"));
     let on = beat().on(Events::one(EventFilter::of_type("a")), ReadAs::Raw);
     same(&on, &text("on: { one: { with: { type: a } } }, read: raw"));
-    let undo = Workflow::new("n", "w", "1.0.0").define_function("undo", call("undo"));
+    let undo = Workflow::new("n", "w", "1.0.0").define_function("undo", call("take-back"));
     same(
         &undo.task("t", call("work").compensate("undo")),
         &format!(
-            "{HEAD}use: {{ functions: {{ undo: {{ call: undo }} }} }}\ndo: [ {{ t: {{ call: work, metadata: {{ compensate: undo }} }} }} ]"
+            "{HEAD}use: {{ functions: {{ undo: {{ call: take-back }} }} }}\ndo: [ {{ t: {{ call: work, metadata: {{ compensate: undo }} }} }} ]"
         ),
     );
     let list = || Tasks::new().task("w", wait("PT1S"));

@@ -11,7 +11,7 @@ use stepmill_protocol::{Event, Millis, Namespace, Operation, PartitionNo, Proble
 
 use super::{not_found, queue_problem, store_problem};
 use crate::partition::{decode, is_rebuilding};
-use crate::port::bus::OwnerRequest;
+use crate::port::bus::{OwnerAnswer, OwnerRequest};
 use crate::port::queue::LogMessage;
 use crate::port::store::{ListQuery, StoreError};
 use crate::shared::Shared;
@@ -62,8 +62,11 @@ pub(super) async fn get(
     let wait = request.wait_ms.unwrap_or_default().min(limit::API_WAIT_MAX);
     let deadline = shared.clock.now().plus(wait);
     if until_end && wait.0 > 0 {
-        // Most who ask for a result do so while the run is on its way: the store need not be read to know that.
-        watch(shared, &request, None, wait).await;
+        // Most who ask for a result do so while the run is on its way: the store need not be read to know that, nor for its
+        // end where the owner is in this process.
+        if let Some(OwnerAnswer::Ended(view)) = watch(shared, &request, None, wait).await {
+            return if view.namespace == *namespace { Ok(*view) } else { Err(not_found(request.run)) };
+        }
     }
     loop {
         let run = load(shared, namespace, request.run).await?;
@@ -73,21 +76,21 @@ pub(super) async fn get(
         if enough || left.0 == 0 {
             return view(shared, &run).await;
         }
-        if !watch(shared, &request, Some((run.rev(), until_end)), left).await {
+        if watch(shared, &request, Some((run.rev(), until_end)), left).await.is_none() {
             tokio::time::sleep(NO_OWNER_WAIT.min(left.into())).await;
         }
     }
 }
 
-/// Waits until the owner has seen the run move on from a revision (or end), or end if none is known. False: there was no
+/// Waits until the owner has seen the run move on from a revision (or end), or end if none is known. None: there was no
 /// owner to ask.
-async fn watch(shared: &Shared, request: &GetRequest, known: Option<(u64, bool)>, wait: Millis) -> bool {
+async fn watch(shared: &Shared, request: &GetRequest, known: Option<(u64, bool)>, wait: Millis) -> Option<OwnerAnswer> {
     let partition = request.run.partition(shared.partitions);
     let (rev, until_end) = known.unwrap_or((0, true));
     let even_unknown = known.is_some();
     let watch = OwnerRequest::Watch { run: request.run, rev, until_end, even_unknown, wait_ms: wait.0 };
     let timeout = Duration::from(wait) + Duration::from_secs(1);
-    shared.ports.bus.ask_owner(partition, &watch, timeout).await.is_ok()
+    shared.ports.bus.ask_owner(partition, &watch, timeout).await.ok()
 }
 
 async fn view(shared: &Shared, run: &Run) -> Result<RunView, Problem> {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use stepmill_protocol::api::RunView;
 use stepmill_protocol::link::BoxFuture;
 use stepmill_protocol::problem::Standard;
 use stepmill_protocol::{AskAnswer, AskRequest, MayRun, Millis, PartitionNo, Problem, RunId};
@@ -70,8 +71,11 @@ impl OwnerHandler for Front {
                     let (seen, noticed) = oneshot::channel();
                     let watcher = Watcher { rev, until_end, even_unknown, seen };
                     if here && door.try_send(Request::Watch(run, watcher)).is_ok() {
-                        // Time out, owner gone or noticed: in each case the caller reads the store.
-                        tokio::time::timeout(Duration::from_millis(wait_ms), noticed).await.ok();
+                        // Time out, owner gone or noticed: unless the end is shown, the caller reads the store.
+                        let noticed = tokio::time::timeout(Duration::from_millis(wait_ms), noticed).await;
+                        if let Ok(Ok(Some(view))) = noticed {
+                            return OwnerAnswer::Ended(view);
+                        }
                     }
                     OwnerAnswer::Seen
                 }
@@ -85,7 +89,7 @@ pub(crate) struct Watcher {
     rev: u64,
     until_end: bool,
     even_unknown: bool,
-    seen: oneshot::Sender<()>,
+    seen: oneshot::Sender<Option<Box<RunView>>>,
 }
 
 /// Who waits for which run.
@@ -110,13 +114,13 @@ impl Watchers {
         self.by_run.entry(run).or_default().push(watcher);
     }
 
-    /// The run has reached this revision.
-    pub(super) fn wake(&mut self, run: RunId, rev: u64, ended: bool) {
+    /// The run has reached this revision; `end` shows it where it has ended.
+    pub(super) fn wake(&mut self, run: RunId, rev: u64, ended: bool, end: impl Fn() -> Option<RunView>) {
         let Some(watchers) = self.by_run.get_mut(&run) else { return };
         let all = std::mem::take(watchers);
         for watcher in all {
             if ended || (!watcher.until_end && rev > watcher.rev) {
-                watcher.seen.send(()).ok();
+                watcher.seen.send(if ended { end().map(Box::new) } else { None }).ok();
             } else if !watcher.seen.is_closed() {
                 watchers.push(watcher);
             }
@@ -176,7 +180,7 @@ impl Owner {
             None => !watcher.even_unknown,
         };
         if enough {
-            watcher.seen.send(()).ok();
+            watcher.seen.send(None).ok();
         } else {
             self.watchers.add(run, watcher);
         }

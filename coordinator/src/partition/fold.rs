@@ -15,6 +15,7 @@ use super::OwnerError;
 use super::owner::Owner;
 use super::poison::Known;
 use super::work::Work;
+use crate::measures;
 use crate::plans::PlanError;
 use crate::port::queue::{LogMessage, Source};
 use crate::port::store::{Commit, Cursor, OutboxEntry, RunIndex, RunWrite};
@@ -38,7 +39,7 @@ impl Owner {
         let touched: BTreeSet<RunId> = batch.iter().filter(|m| m.source != Source::Snapshot).map(|m| m.run).collect();
         self.load(touched.iter().copied()).await?;
         let mut work = Work { plans: self.new_plans(batch).await?, ..Work::default() };
-        let begin = Instant::now();
+        let (begin, events) = (Instant::now(), batch.len());
         while let Some(message) = batch.pop_front() {
             work.last = Some((message.seq, message.at));
             self.fold_one(message, poison, &mut work)?;
@@ -50,6 +51,7 @@ impl Owner {
         futures::future::try_join_all(letters.iter().map(|letter| self.shared.ports.archive.bury(letter))).await?;
         self.note_listeners(&mut work);
         self.commit(&mut work).await?;
+        self.shared.measures.folded(events - batch.len());
         // While everything is folded again the same places come by once more after a restart.
         if self.quiet_until.is_none() {
             poison.forget_up_to(self.cursor.seq);
@@ -114,7 +116,6 @@ impl Owner {
         event: &Event,
         work: &mut Work,
     ) -> Result<Folded, OwnerError> {
-        let tells = self.tells(at);
         let plan = match event {
             Event::Submitted(s) => work.plans.get(&s.digest).cloned(),
             Event::Report(_)
@@ -130,6 +131,8 @@ impl Owner {
             | Event::Occurred(_)
             | Event::Operated(_) => None,
         };
+        let tells = self.cache.get(&id).and_then(|cached| cached.plan.as_deref()).or(plan.as_deref());
+        let tells = tells.is_some_and(|plan| self.tells(plan, at));
         let Some(cached) = self.cache.get_mut(&id) else {
             return Ok(Folded::Refused(Problem::standard(Standard::Runtime, "the run was not loaded")));
         };
@@ -252,7 +255,9 @@ impl Owner {
             }
         }
         commit.holds.extend(work.holds.iter().map(|(scope, hold)| (scope.clone(), hold.clone())));
+        let ends = measures::ends_in(&commit.runs);
         self.shared.ports.store.commit(commit).await?;
+        self.shared.measures.ended(&ends);
         self.cursor = to;
         Ok(())
     }

@@ -73,6 +73,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Owns a partition until `stop`: works, and after each failure begins again from what is committed. The lease's keeper stops
 /// it when the lease is lost; until then the store refuses whatever a stale owner tries.
 pub(crate) async fn own(shared: Arc<Shared>, partition: PartitionNo, lease: Lease, stop: CancellationToken) {
+    let _left = Left(&shared, partition);
     let mut poison = poison::Known::default();
     let (front, mut requests) = Front::new(partition);
     let served = loop {
@@ -89,6 +90,8 @@ pub(crate) async fn own(shared: Arc<Shared>, partition: PartitionNo, lease: Leas
     };
     let mut first = true;
     loop {
+        // How long the recovery takes nobody knows; from then on the owner shows that it turns.
+        shared.vitals.rests(partition);
         let mut owner = owner::Owner::new(shared.clone(), partition, lease.clone());
         let recovered = tokio::select! {
             () = stop.cancelled() => break,
@@ -118,6 +121,16 @@ pub(crate) async fn own(shared: Arc<Shared>, partition: PartitionNo, lease: Leas
     // A clean stop is no reason to be suspicious of the next batch.
     if let Err(error) = shared.ports.store.note_suspicion(partition, &lease, None).await {
         tracing::debug!(%partition, %error, "cannot clear the note on the last batch");
+    }
+}
+
+/// Has those who watch forget a partition, also when its owner is ended from outside.
+struct Left<'a>(&'a Shared, PartitionNo);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.0.vitals.rests(self.1);
+        self.0.measures.forget(self.1);
     }
 }
 

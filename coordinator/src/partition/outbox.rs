@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use stepmill_protocol::{CommandId, PoolName, Priority, RunId, limit};
 
+use crate::measures::Held;
 use crate::port::store::{OutboxEntry, Published};
 
 /// Where an open dispatch is.
@@ -28,6 +29,8 @@ struct Entry {
     priority: Priority,
     stage: Stage,
     again: bool,
+    /// When it was opened here.
+    since: Instant,
 }
 
 #[derive(Default)]
@@ -45,6 +48,8 @@ pub(super) struct Outbox {
     unsaved: HashSet<CommandId>,
     /// Revoked while they were on their way to their queue.
     revoked: HashSet<CommandId>,
+    /// The moment of the batch that is being settled.
+    now: Instant,
 }
 
 /// A dispatch that may be published now.
@@ -65,7 +70,13 @@ impl Outbox {
             room: room.max(1),
             unsaved: HashSet::new(),
             revoked: HashSet::new(),
+            now: Instant::now(),
         }
+    }
+
+    /// What is opened from now on is opened at this moment: one look at the clock for a whole batch.
+    pub(super) fn at(&mut self, now: Instant) {
+        self.now = now;
     }
 
     /// A dispatch is open and not published. `again`: it may have been, by an earlier owner.
@@ -74,7 +85,7 @@ impl Outbox {
             return;
         }
         self.windows.entry(pool.clone()).or_default().queued.entry(priority).or_default().push_back(id);
-        self.entries.insert(id, Entry { pool, priority, stage: Stage::Queued, again });
+        self.entries.insert(id, Entry { pool, priority, stage: Stage::Queued, again, since: self.now });
     }
 
     /// A dispatch that an earlier owner has published.
@@ -84,7 +95,8 @@ impl Outbox {
             None => self.open(id, pool, priority, true),
             Some(at) => {
                 self.windows.entry(pool.clone()).or_default().used += 1;
-                self.entries.insert(id, Entry { pool, priority, stage: Stage::Published(at, now), again: false });
+                let stage = Stage::Published(at, now);
+                self.entries.insert(id, Entry { pool, priority, stage, again: false, since: now });
             }
         }
     }
@@ -284,6 +296,25 @@ impl Outbox {
             .collect()
     }
 
+    /// What is in no queue yet. What the system does itself never will be.
+    pub(super) fn held(&self) -> Held {
+        let mut held = Held::default();
+        for entry in self.entries.values().filter(|e| !e.pool.is_system()) {
+            let since = entry.since.into();
+            match entry.stage {
+                // What an operator holds back is nobody's backlog.
+                Stage::Published(..) | Stage::Held => continue,
+                Stage::Publishing => {}
+                Stage::Queued | Stage::Resting => {
+                    let of_pool = held.pools.entry(entry.pool.clone()).or_insert((0, since));
+                    *of_pool = (of_pool.0 + 1, of_pool.1.min(since));
+                }
+            }
+            held.oldest = held.oldest.into_iter().chain([since]).min();
+        }
+        held
+    }
+
     /// Published dispatches per pool whose message was stored before `before`.
     pub(super) fn published_before(&self, before: Instant) -> BTreeMap<PoolName, Vec<(CommandId, Published)>> {
         let mut pools: BTreeMap<PoolName, Vec<(CommandId, Published)>> = BTreeMap::new();
@@ -377,6 +408,25 @@ mod tests {
         assert!(!outbox.is_revoked(&id(1)));
         assert!(outbox.is_revoked(&id(2)) && !outbox.is_revoked(&id(2)));
         assert!(outbox.published_before(Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn what_is_in_no_queue_is_told_with_the_age_of_the_oldest() {
+        let mut outbox = Outbox::new(1);
+        let early = Instant::now();
+        let late = early + std::time::Duration::from_secs(3);
+        for (n, at) in [(1, early), (2, late), (3, early)] {
+            outbox.at(at);
+            outbox.open(id(n), pool(), Priority::Normal, false);
+        }
+        outbox.ready();
+        outbox.published(&id(1), at(1), late);
+        let held = outbox.held();
+        assert_eq!((held.pools[&pool()], held.oldest), ((2, early.into()), Some(early.into())));
+        outbox.settle(&id(3));
+        assert_eq!(outbox.held().pools[&pool()], (1, late.into()));
+        outbox.settle(&id(2));
+        assert_eq!(outbox.held(), Held::default());
     }
 
     #[test]

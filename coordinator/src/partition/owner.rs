@@ -158,6 +158,8 @@ impl Owner {
 
     /// What is done every few seconds.
     async fn tick(&mut self) -> Result<(), OwnerError> {
+        self.shared.vitals.turns(self.partition);
+        self.shared.measures.held(self.partition, self.outbox.held());
         if self.quiet_until.is_some() {
             return Ok(());
         }

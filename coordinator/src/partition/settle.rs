@@ -24,6 +24,7 @@ impl Owner {
             self.outbox.release_held();
         }
         let mut useless = BTreeMap::<PoolName, Vec<Published>>::new();
+        self.outbox.at(Self::instant());
         for (id, open) in outbox {
             match open {
                 Some((pool, priority)) => {
@@ -55,9 +56,11 @@ impl Owner {
             self.shared.ports.bus.answer(&address, &folded);
         }
         for id in &dirty {
-            let Some(run) = self.cache.get(id).and_then(|c| c.run.as_ref()) else { continue };
+            let Some((run, plan)) = self.cache.get(id).and_then(|c| Some((c.run.as_ref()?, c.plan.as_ref()))) else {
+                continue;
+            };
             let (rev, ended, done) = (run.rev(), run.state().is_final(), run.is_done());
-            self.watchers.wake(*id, rev, ended);
+            self.watchers.wake(*id, rev, ended, || Some(run.view(plan?)));
             if done {
                 self.cache.remove(id);
             } else {

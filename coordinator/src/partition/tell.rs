@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use stepmill_definition::plan::Plan;
 use stepmill_engine::Told;
 use stepmill_protocol::{Timestamp, codec};
 
@@ -32,10 +33,10 @@ pub(super) struct Tales {
 }
 
 impl Owner {
-    /// Whether events of this moment are to be told.
-    pub(super) fn tells(&self, at: Timestamp) -> bool {
+    /// Whether events of this moment in a run of this plan are to be told.
+    pub(super) fn tells(&self, plan: &Plan, at: Timestamp) -> bool {
         self.shared.config.life_events
-            && self.shared.ports.life.is_wanted()
+            && self.shared.ports.life.is_wanted(&plan.namespace, &plan.name)
             && !(is_rebuilding(Some(&self.cursor)) && self.shared.clock.now().since(at).0 > OLD)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stepmill_protocol::api::Folded;
+use stepmill_protocol::api::{Folded, RunView};
 use stepmill_protocol::codec::ContentType;
 use stepmill_protocol::link::BoxFuture;
 use stepmill_protocol::{AskAnswer, AskRequest, Namespace, PartitionNo, Problem};
@@ -14,8 +14,8 @@ use stepmill_protocol::{AskAnswer, AskRequest, Namespace, PartitionNo, Problem};
 pub enum OwnerRequest {
     /// A worker asks.
     Ask(AskRequest),
-    /// Wait until the run's revision is above `rev` or it has ended, or until `wait_ms` has passed. The answer is empty: the caller
-    /// reads the store.
+    /// Wait until the run's revision is above `rev` or it has ended, or until `wait_ms` has passed. Unless the answer shows the run's
+    /// end, the caller reads the store.
     Watch {
         /// The run.
         run: stepmill_protocol::RunId,
@@ -39,6 +39,8 @@ pub enum OwnerAnswer {
     Ask(AskAnswer),
     /// To `Watch`: something happened, or the time is up. To `Holds`: it is known.
     Seen,
+    /// To `Watch`, within one process: the run has ended, and its end is committed.
+    Ended(Box<RunView>),
 }
 
 /// Answers requests to the owner of a partition.

@@ -32,8 +32,8 @@ pub struct LifeWanted {
 /// Life-cycle events.
 #[async_trait]
 pub trait Life: Send + Sync + 'static {
-    /// Whether somebody may want them. Where that is known not to be so, nothing is made, stored or sent.
-    fn is_wanted(&self) -> bool;
+    /// Whether somebody may want those of a workflow. Where that is known not to be so, nothing is made, stored or sent.
+    fn is_wanted(&self, namespace: &Namespace, workflow: &WorkflowName) -> bool;
 
     /// Sends events, in order; resolves when the broker has them all. May be called again with the same ones.
     async fn tell(&self, events: Vec<LifeMessage>) -> Result<(), QueueError>;

@@ -1,6 +1,9 @@
 //! Ports: the log (the only input of the engine), the task queues, the jobs that were submitted by publishing, the definitions
 //! that outlive the store, and the dead letters.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use stepmill_protocol::{
     CommandId, DeadLetter, LogRecord, Namespace, PartitionNo, PoolName, RunId, Task, Timestamp, WorkflowName,
@@ -108,6 +111,17 @@ pub struct OutgoingTask {
     pub again: bool,
 }
 
+/// How much there is to do in a pool's queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Tasks that no worker has taken.
+    pub waiting: u64,
+    /// How long the oldest of them has waited; zero where none waits.
+    pub oldest: Duration,
+    /// Tasks that workers have taken and not finished, also those that wait out a delay between two tries.
+    pub running: u64,
+}
+
 /// The task queues.
 #[async_trait]
 pub trait Tasks: Send + Sync + 'static {
@@ -123,6 +137,9 @@ pub trait Tasks: Send + Sync + 'static {
 
     /// Of these messages, which are no longer in the queue (done, or lost with it)? One answer each.
     async fn gone(&self, pool: &PoolName, messages: &[Published]) -> Result<Vec<bool>, QueueError>;
+
+    /// What waits in each pool's queue at this moment, and what workers have of it. Every pool that has a queue is named.
+    async fn backlogs(&self) -> Result<BTreeMap<PoolName, Backlog>, QueueError>;
 
     /// Takes messages out of the queue, as far as they are still there. Best effort.
     async fn remove(&self, pool: &PoolName, messages: &[Published]);
@@ -151,7 +168,7 @@ pub trait Jobs: Send + Sync + 'static {
     /// The job's run is committed (or the job was put aside): remove it.
     async fn done(&self, job: &Job) -> Result<(), QueueError>;
     /// Give it out again after a delay.
-    async fn later(&self, job: &Job, delay: std::time::Duration) -> Result<(), QueueError>;
+    async fn later(&self, job: &Job, delay: Duration) -> Result<(), QueueError>;
 }
 
 /// Definitions and dead letters, kept beside the log.

@@ -81,7 +81,7 @@ pub struct UsageAnswer {
 
 impl From<UsageAnswer> for Usage {
     fn from(u: UsageAnswer) -> Self {
-        Self { model_calls: u.model_calls, tokens_in: u.tokens_in, tokens_out: u.tokens_out }
+        Self { model_calls: u.model_calls, tokens_in: u.tokens_in, tokens_out: u.tokens_out, ..Self::default() }
     }
 }
 

@@ -239,7 +239,8 @@ fn one_call() -> Usage {
 /// What a call of a model used up by its own word.
 fn used(result: &Value) -> Usage {
     let tokens = |field: &str| result.pointer(field).and_then(Value::as_u64).unwrap_or(0);
-    Usage { model_calls: 1, tokens_in: tokens("/usage/tokens_in"), tokens_out: tokens("/usage/tokens_out") }
+    let (tokens_in, tokens_out) = (tokens("/usage/tokens_in"), tokens("/usage/tokens_out"));
+    Usage { tokens_in, tokens_out, ..one_call() }
 }
 
 fn too_late(number: AttemptNo) -> Fault {

@@ -280,7 +280,7 @@ do:
   - safe:
       try: [{work: {call: work}}]
       catch: {retry: {delay: PT1S, limit: {attempt: {count: 2}}}, then: continue}
-  - only: {try: [{more: {set: {}}}], catch: {retry: {delay: PT1S, limit: {attempt: {count: 1}}}}}
+  - only: {try: [{more: {set: {a: 1}}}], catch: {retry: {delay: PT1S, limit: {attempt: {count: 1}}}}}
 ";
     let definition = definition(branches);
     let mut coverage = definition.coverage();
@@ -308,8 +308,6 @@ do:
             "/do/2/loop/do/0/one ",
             "/do/3/safe tried again",
             "/do/3/safe an error is caught",
-            "/do/4/only ",
-            "/do/4/only/try/0/more ",
         ]
         .map(str::to_owned)
         .to_vec()

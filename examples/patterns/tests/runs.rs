@@ -7,9 +7,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 use stepmill::Local;
+use stepmill_agent::{LlmStep, ModelSettings, ScriptSource};
 use stepmill_example_patterns::{MODEL_RULES, steps};
-use stepmill_worker::builtin::{LlmConfig, LlmStep};
-use stepmill_worker::model::ScriptSource;
+use stepmill_worker::Secrets;
 
 const NAMESPACE: &str = "patterns";
 
@@ -43,8 +43,8 @@ fn read(path: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_pattern_runs_as_its_page_says() {
-    let script = ScriptSource::Text(MODEL_RULES.to_owned());
-    let model = LlmStep::new(LlmConfig { script: Some(script), ..LlmConfig::default() }).unwrap();
+    let settings = ModelSettings::default().or_rules(ScriptSource::Text(MODEL_RULES.to_owned()));
+    let model = LlmStep::new(&settings, Secrets::from_env(None)).unwrap();
     let local = Local::builder()
         .namespace(NAMESPACE)
         .worker(steps)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use stepmill_example_support_ticket::{ORDERS, Store, steps};
 use stepmill_nats::{Nats, NatsOptions, NatsWorkerLink};
-use stepmill_worker::{Worker, shutdown};
+use stepmill_worker::{Health, Worker, shutdown};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -27,6 +27,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A worker needs no right to ask about JetStream as such.
     let options = NatsOptions { check_jetstream: false, ..NatsOptions::new(&url, "support-ticket-worker") };
     let link = Arc::new(NatsWorkerLink::new(Nats::connect(options).await?));
-    steps(&store)(Worker::builder(link)).run(shutdown::on_signal()).await?;
+    let mut worker = steps(&store)(Worker::builder(link));
+    // `/live`, `/ready` and `/metrics`, where the environment says so.
+    if let Ok(address) = std::env::var("STEPMILL_HTTP") {
+        worker = worker.health(&Health::serve(address.parse()?)?);
+    }
+    worker.run(shutdown::on_signal()).await?;
     Ok(())
 }

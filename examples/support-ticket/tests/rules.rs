@@ -13,12 +13,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use stepmill_agent::{LlmCall, LlmOutput, LlmStep, ModelSettings, ScriptSource};
 use stepmill_example_support_ticket::{MODEL_RULES, TICKETS, WORKFLOW};
-use stepmill_worker::builtin::llm::{LlmCall, LlmOutput};
-use stepmill_worker::builtin::{LlmConfig, LlmStep};
-use stepmill_worker::model::ScriptSource;
 use stepmill_worker::testing::TryStep;
-use stepmill_worker::{Context, Failure, Handler};
+use stepmill_worker::{Context, Failure, Handler, Secrets};
 
 #[derive(Deserialize)]
 struct Ticket {
@@ -43,8 +41,8 @@ struct Desk(Arc<LlmStep>);
 
 impl Desk {
     fn new() -> Self {
-        let script = Some(ScriptSource::Text(MODEL_RULES.into()));
-        Self(Arc::new(LlmStep::new(LlmConfig { script, ..LlmConfig::default() }).unwrap()))
+        let settings = ModelSettings::default().or_rules(ScriptSource::Text(MODEL_RULES.into()));
+        Self(Arc::new(LlmStep::new(&settings, Secrets::from_env(None)).unwrap()))
     }
 
     /// Asks until an answer can be used, as the workflow's policy does; gives the number of tries too.

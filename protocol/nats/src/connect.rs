@@ -241,6 +241,12 @@ impl Nats {
         self.inner.client.server_info().version
     }
 
+    /// The name of the cluster that the server belongs to; none for one that stands alone.
+    #[must_use]
+    pub fn cluster(&self) -> Option<String> {
+        self.inner.client.server_info().cluster.filter(|name| !name.is_empty())
+    }
+
     /// The largest message that the server takes, in bytes.
     #[must_use]
     pub fn max_payload(&self) -> usize {

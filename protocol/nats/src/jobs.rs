@@ -130,7 +130,7 @@ impl JobSettler {
 }
 
 fn job(arrived: Arrived) -> Job {
-    let Arrived { message, ack, deliveries, seq } = arrived;
+    let Arrived { message, ack, deliveries, seq, .. } = arrived;
     let header = |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(ToString::to_string);
     Job {
         target: subject::parse_job(&message.subject),

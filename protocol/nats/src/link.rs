@@ -183,11 +183,11 @@ async fn give_back_when_idle(puller: Weak<AsyncMutex<Puller>>) {
 }
 
 fn delivery(arrived: Arrived) -> Delivery {
-    let Arrived { message, ack, deliveries, .. } = arrived;
+    let Arrived { message, ack, deliveries, stored_at, .. } = arrived;
     let again = has_header(&message, AGAIN_HEADER);
     let task = unpack::<Task>(&message.payload)
         .map_err(|e| Undecodable { reason: e.to_string(), bytes: message.payload.to_vec() });
-    Delivery { task, deliveries, again, ack: AckId(ack.to_string()) }
+    Delivery { task, deliveries, again, ack: AckId(ack.to_string()), stored_at: Some(stored_at) }
 }
 
 fn has_header(message: &Message, name: &str) -> bool {

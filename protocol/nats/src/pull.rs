@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_nats::{Message, Subject, Subscriber};
 use futures::{FutureExt, StreamExt};
+use stepmill_protocol::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,6 +29,7 @@ pub(crate) struct Arrived {
     pub(crate) ack: Subject,
     pub(crate) deliveries: u64,
     pub(crate) seq: u64,
+    pub(crate) stored_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -249,8 +251,8 @@ impl Puller {
         let Some(info) = AckSubject::parse(&ack) else { return };
         let Some(lane) = self.lanes.iter().position(|lane| lane.consumer == info.consumer) else { return };
         self.book.delivered(kind, lane, info.pending, Instant::now());
-        let (deliveries, seq) = (info.deliveries, info.stream_seq);
-        self.lanes[lane].arrived.push_back(Arrived { ack, deliveries, seq, message });
+        let (deliveries, seq, stored_at) = (info.deliveries, info.stream_seq, info.time);
+        self.lanes[lane].arrived.push_back(Arrived { ack, deliveries, seq, stored_at, message });
     }
 }
 

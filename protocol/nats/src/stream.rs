@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use stepmill_protocol::{PoolName, Priority};
+use tokio::time::Instant;
 
 use crate::connect::Nats;
 use crate::error::NatsError;
@@ -28,6 +29,10 @@ pub const EVENTS_DEDUP_WINDOW: Duration = Duration::from_secs(600);
 pub const ACK_PENDING_MAX: i64 = 20_000;
 /// Pull requests that may wait at one consumer; the server's own default refuses some of 700 workers.
 pub const PULLS_WAITING_MAX: i64 = 4_096;
+/// How long a cluster may take until a new stream or consumer has a leader: until then nobody answers questions about it.
+pub const LEADER_WITHIN: Duration = Duration::from_secs(30);
+/// The pause before it is asked again.
+const LEADER_PAUSE: Duration = Duration::from_millis(200);
 /// How long a coordinator may hold a job before another gets it.
 pub const JOBS_ACK_WAIT: Duration = Duration::from_secs(30);
 
@@ -66,6 +71,14 @@ impl Nats {
     /// # Errors
     /// [`NatsError::Setting`] names a setting of an existing stream that is wrong and cannot be changed.
     pub async fn ensure_streams(&self, options: &StreamOptions) -> Result<(), NatsError> {
+        let until = Instant::now() + LEADER_WITHIN;
+        while let Err(error) = self.try_streams(options).await {
+            again(error, until).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_streams(&self, options: &StreamOptions) -> Result<(), NatsError> {
         for (name, settings) in [
             (subject::LOG_STREAM, log_settings(options)),
             (subject::JOBS_STREAM, jobs_settings(options)),
@@ -88,6 +101,14 @@ impl Nats {
     /// # Errors
     /// See [`Nats::ensure_streams`].
     pub async fn ensure_pool(&self, pool: &PoolName, options: &StreamOptions) -> Result<(), NatsError> {
+        let until = Instant::now() + LEADER_WITHIN;
+        while let Err(error) = self.try_pool(pool, options).await {
+            again(error, until).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_pool(&self, pool: &PoolName, options: &StreamOptions) -> Result<(), NatsError> {
         let stream = subject::tasks_stream(pool);
         self.ensure_stream(&stream, tasks_settings(pool, options)).await?;
         for priority in Priority::ALL {
@@ -177,6 +198,16 @@ pub struct StreamState {
     pub messages: u64,
     /// The time at which it was created: another one is another stream.
     pub incarnation: String,
+}
+
+/// Waits a moment where trying again can help and there is time left; else hands the error back.
+async fn again(error: NatsError, until: Instant) -> Result<(), NatsError> {
+    if !error.is_retryable() || Instant::now() >= until {
+        return Err(error);
+    }
+    tracing::info!(%error, "a stream cannot be made or looked at yet; trying again");
+    tokio::time::sleep(LEADER_PAUSE).await;
+    Ok(())
 }
 
 fn config_of(info: &Value) -> Map<String, Value> {

@@ -36,6 +36,9 @@ pub const API_ALL: &str = "sm.api.*.*";
 /// All announcements of workers that wait for their pool's queue.
 pub const JOIN_ALL: &str = "sm.ask.*.join";
 
+/// All tasks of all pools.
+pub const TASKS_ALL: &str = "sm.task.>";
+
 /// The word that stands for the pool in the dead letters of log events.
 const DEAD_LOG: &str = "_log";
 
@@ -56,6 +59,12 @@ pub fn parse_job(subject: &str) -> Option<(Namespace, WorkflowName)> {
 #[must_use]
 pub fn tasks_stream(pool: &PoolName) -> String {
     format!("{TASKS_STREAM_PREFIX}{pool}")
+}
+
+/// The pool of a name made by [`tasks_stream`].
+#[must_use]
+pub fn parse_tasks_stream(name: &str) -> Option<PoolName> {
+    PoolName::new(name.strip_prefix(TASKS_STREAM_PREFIX)?).ok()
 }
 
 /// The durable consumer of one priority of a pool.
@@ -372,6 +381,8 @@ mod tests {
         assert_eq!(parse_life(&life(&ns, &flow, run())), Some((ns.clone(), flow, run())));
         assert_eq!(parse_life(&life_of(&ns, None, None)), None);
         let pool = PoolName::new("llm").unwrap();
+        assert_eq!(parse_tasks_stream(&tasks_stream(&pool)), Some(pool.clone()));
+        assert_eq!(parse_tasks_stream("SM_LOG"), None);
         assert_eq!(parse_ask(&ask(&pool, PartitionNo(3))), Some(pool.clone()));
         assert_eq!(parse_ask(&join(&pool)), Some(pool));
         assert_eq!(parse_api(&api(&ns, "submit")), Some(("team-1", "submit")));

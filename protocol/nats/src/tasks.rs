@@ -46,6 +46,10 @@ impl TaskQueues {
         Self { nats, options }
     }
 
+    pub(crate) const fn nats(&self) -> &Nats {
+        &self.nats
+    }
+
     /// Makes sure that a pool has its queue.
     ///
     /// # Errors

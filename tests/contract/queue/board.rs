@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use stepmill_coordinator::port::queue::OutgoingTask;
+use stepmill_coordinator::port::queue::{Backlog, OutgoingTask};
 use stepmill_coordinator::port::store::Published;
 use stepmill_protocol::{PoolName, Priority};
 
@@ -198,4 +198,54 @@ pub(crate) async fn a_backlog_is_worked_off_without_pauses(case: &Case) {
     }
     assert!(longest < PAUSE_MAX, "a fetch waited for {longest:?} while tasks were there");
     case.nothing_comes(SHORT).await;
+}
+
+/// The backlog, once it is as it should be; the broker counts acks a moment later.
+async fn backlog_is(case: &Case, waiting: u64, running: u64) -> Backlog {
+    let seen = std::cell::Cell::new(Backlog::default());
+    until("the backlog is as it should be", async || {
+        seen.set(case.tasks.backlogs().await.unwrap()[&case.pool]);
+        (seen.get().waiting, seen.get().running) == (waiting, running)
+    })
+    .await;
+    seen.get()
+}
+
+pub(crate) async fn an_idle_pool_has_no_backlog(case: &Case) {
+    assert!(!case.tasks.backlogs().await.unwrap().contains_key(&case.pool), "nobody has made its queue");
+    case.tasks.ensure(&case.pool).await.unwrap();
+    assert_eq!(case.tasks.backlogs().await.unwrap()[&case.pool], Backlog::default());
+    case.publish(3).await;
+    for delivery in case.fetch(3).await {
+        case.link.ack(&delivery.ack).await.unwrap();
+    }
+    assert_eq!(backlog_is(case, 0, 0).await, Backlog::default());
+}
+
+pub(crate) async fn the_backlog_is_known_without_workers(case: &Case) {
+    let begun = Instant::now();
+    case.publish_these(vec![case.task(Priority::Low)]).await;
+    until("it has waited for a while", async || {
+        let backlog = case.tasks.backlogs().await.unwrap()[&case.pool];
+        assert_eq!((backlog.waiting, backlog.running), (1, 0));
+        assert!(backlog.oldest <= begun.elapsed() + Duration::from_millis(5), "{backlog:?}");
+        backlog.oldest > SHORT
+    })
+    .await;
+    let waited = begun.elapsed();
+    // What came first counts, whatever its priority.
+    case.publish_these(vec![case.task(Priority::High), case.task(Priority::Normal)]).await;
+    assert!(backlog_is(case, 3, 0).await.oldest > SHORT);
+    let urgent = case.fetch_one().await;
+    assert!(backlog_is(case, 2, 1).await.oldest > SHORT);
+    let others = case.fetch(2).await;
+    assert_eq!(backlog_is(case, 0, 3).await.oldest, Duration::ZERO, "a task that runs waits no more");
+    // The next one is young again.
+    case.publish(1).await;
+    assert!(backlog_is(case, 1, 3).await.oldest < waited + LONG);
+    for delivery in others.into_iter().chain([urgent]) {
+        assert!(delivery.stored_at.is_some(), "{delivery:?}");
+        case.link.ack(&delivery.ack).await.unwrap();
+    }
+    backlog_is(case, 1, 0).await;
 }

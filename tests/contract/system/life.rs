@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use stepmill_coordinator::port::life::{Life, LifeHearer, LifeMessage, LifeWanted};
 use stepmill_coordinator::port::queue::QueueError;
-use stepmill_protocol::{CloudEvent, Namespace, PartitionNo, RunId};
+use stepmill_protocol::{CloudEvent, Namespace, PartitionNo, RunId, WorkflowName};
 
 use super::{LONG, System};
 
@@ -77,7 +77,7 @@ struct Held {
 
 #[async_trait::async_trait]
 impl Life for Held {
-    fn is_wanted(&self) -> bool {
+    fn is_wanted(&self, _: &Namespace, _: &WorkflowName) -> bool {
         true
     }
 

@@ -1,4 +1,4 @@
-//! The steps that come with every worker: `http`, `emit`, `openapi`, `mcp`, `script`, `shell` and `llm`.
+//! The steps that come with every worker: `http`, `emit`, `openapi`, `mcp`, `script` and `shell`.
 
 mod auth;
 pub mod emit;
@@ -6,7 +6,6 @@ mod endpoint;
 pub mod http;
 mod http_answer;
 mod http_call;
-pub mod llm;
 pub mod mcp;
 mod mcp_http;
 pub mod openapi;
@@ -15,7 +14,6 @@ mod wire;
 
 pub use emit::EmitStep;
 pub use http::HttpStep;
-pub use llm::{LlmConfig, LlmStep};
 pub use mcp::McpStep;
 pub use openapi::OpenApiStep;
 pub use process::script::ScriptStep;
@@ -33,19 +31,6 @@ pub enum BuiltinError {
     /// The HTTP client could not be made.
     #[error("cannot set up the HTTP client: {0}; check the TLS certificates of this machine")]
     Client(#[from] reqwest::Error),
-    /// The scripted model's rules are wrong.
-    #[error(transparent)]
-    Script(#[from] crate::model::ScriptError),
-}
-
-/// Registers all built-in steps; `llm` as the environment says (see [`LlmConfig::from_env`]). Nothing is started on this
-/// machine: see [`register_calls`].
-///
-/// # Errors
-/// [`BuiltinError`] when one of them cannot be set up.
-pub fn register(builder: WorkerBuilder) -> Result<WorkerBuilder, BuiltinError> {
-    let llm = LlmStep::new(LlmConfig::from_env())?;
-    Ok(register_calls(builder, RunRules::default())?.step(llm::KIND, llm))
 }
 
 /// Registers what reaches outside: `http`, `emit`, `openapi`, `mcp`, `script` and `shell`. What `rules` does not allow to be started

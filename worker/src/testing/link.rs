@@ -13,6 +13,8 @@ use stepmill_protocol::{
 };
 use tokio::sync::watch;
 
+use crate::clock;
+
 /// What a worker did, in the order in which it did it.
 #[derive(Clone, Debug)]
 pub enum Act {
@@ -124,7 +126,13 @@ impl MemoryLink {
         self.change(|state| {
             state.next_ack += 1;
             let ack = AckId(format!("ack-{}", state.next_ack));
-            state.queue.push_back(Delivery { task, deliveries, again, ack: ack.clone() });
+            state.queue.push_back(Delivery {
+                task,
+                deliveries,
+                again,
+                ack: ack.clone(),
+                stored_at: Some(clock::now()),
+            });
             ack
         })
     }

@@ -150,7 +150,7 @@ impl Stand {
         let pools = vec![PoolName::new("default").map_err(|e| CliError::new(e.to_string()))?];
         let slots = usize::from(machinery.slots) * usize::from(machinery.workers);
         let worker = Settings { slots, pools, ..settings.clone() };
-        let workers = assemble::workers(&system.link, &worker, Steps::Probe, stop.clone())?;
+        let workers = assemble::workers(&system.link, &worker, Steps::Probe, None, stop.clone())?;
         let facts = Facts {
             adapters: "embedded",
             profile: "file",

@@ -157,7 +157,7 @@ fn many_expressions_share_their_limits() {
     assert!(failures > 800 && spent < 500_000_000, "{failures} of 1000 failed, {spent} units were spent");
     let (left, _) = budget::step(|| {
         assert!(slow.evaluate(&json!(1), &none).is_err());
-        let left = [expression.evaluate(&json!(1), &none).is_err(), !eval(".n + 1", &json!({"n": 1})).is_ok()];
+        let left = [expression.evaluate(&json!(1), &none).is_err(), eval(".n + 1", &json!({"n": 1})).is_err()];
         assert!(budget::apart(|| expression.evaluate(&json!(1), &none)).is_ok());
         left
     });

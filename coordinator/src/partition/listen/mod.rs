@@ -173,7 +173,7 @@ impl Owner {
             self.listens.progress.folded(seq);
         }
         let late = self.listens.late_since();
-        for (timer, value) in self.listens.progress.to_store(late).into_iter().flatten() {
+        for (timer, value) in self.listens.progress.for_store(late).into_iter().flatten() {
             work.timers.insert((NOBODY, timer), value);
         }
     }
@@ -188,7 +188,7 @@ impl Owner {
             listens.rest();
         }
         let late = listens.late_since();
-        let Some(parts) = listens.progress.to_store(late) else { return Ok(()) };
+        let Some(parts) = listens.progress.for_store(late) else { return Ok(()) };
         let mut commit = self.start(self.cursor.clone(), self.cursor.clone());
         for (timer, value) in parts {
             match value {

@@ -108,7 +108,7 @@ impl Progress {
     }
 
     /// What is to be stored now, when it is not stored already. `late`: from when on runs still wait for events.
-    pub(super) fn to_store(&mut self, late: Option<Timestamp>) -> Option<[(TimerId, Option<Timestamp>); 2]> {
+    pub(super) fn for_store(&mut self, late: Option<Timestamp>) -> Option<[(TimerId, Option<Timestamp>); 2]> {
         let again = self.waiting.iter().map(|(step, _)| step).chain(&self.sending);
         let again = again.filter_map(|step| step.since).chain(late).min();
         let low = match (self.mark, again) {
@@ -191,15 +191,15 @@ mod tests {
     fn what_is_stored_comes_back() {
         let (mut before, mut after) = (Progress::default(), Progress::default());
         before.begin(place(100, 3));
-        for (timer, value) in before.to_store(None).unwrap() {
+        for (timer, value) in before.for_store(None).unwrap() {
             after.restore(timer, value.unwrap());
         }
         assert_eq!(after.mark(), Some(place(100, 3)));
-        assert!(after.to_store(None).is_none());
+        assert!(after.for_store(None).is_none());
     }
 
     fn stored(progress: &mut Progress, late: Option<Timestamp>) -> Option<(u64, u64)> {
-        let [(_, at), (_, seq)] = progress.to_store(late)?;
+        let [(_, at), (_, seq)] = progress.for_store(late)?;
         Some((at?.0, seq?.0))
     }
 }

@@ -4,7 +4,7 @@
 //! Nothing runs in the background: whoever fetches puts back what is due, and sleeps until the next moment at which something is.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::publish::TaskRow;
+use crate::port::queue::Backlog;
 use crate::store::embedded::{Counters, Keeper, TASK, Tables};
 
 /// A task, or what could not be read as one.
@@ -27,6 +28,8 @@ pub(super) struct Handed {
     pub(super) deliveries: u64,
     pub(super) again: bool,
     pub(super) body: Body,
+    /// How long ago it was put in; after a restart of the process, how long ago that was.
+    pub(super) age: Duration,
 }
 
 /// All unfinished tasks.
@@ -57,6 +60,7 @@ struct Held {
     deliveries: u64,
     body: Body,
     place: Place,
+    added: Instant,
 }
 
 enum Place {
@@ -86,7 +90,8 @@ impl State {
         let queue = self.pools.entry(pool.clone()).or_default();
         queue.ready[priority as usize].insert(seq);
         queue.woken.notify_one();
-        self.tasks.insert(seq, Held { pool, priority, again, deliveries, body, place: Place::Ready });
+        self.tasks
+            .insert(seq, Held { pool, priority, again, deliveries, body, place: Place::Ready, added: Instant::now() });
     }
 
     fn remove(&mut self, seq: u64) {
@@ -118,7 +123,7 @@ impl State {
         None
     }
 
-    fn take(&mut self, pool: &PoolName, max: usize, until: Instant) -> Vec<Handed> {
+    fn take(&mut self, pool: &PoolName, max: usize, now: Instant, until: Instant) -> Vec<Handed> {
         let Some(queue) = self.pools.get_mut(pool) else { return Vec::new() };
         let mut handed = Vec::new();
         for ready in &mut queue.ready {
@@ -130,7 +135,7 @@ impl State {
                 held.place = Place::Leased { until };
                 queue.due.push(Reverse((until, seq)));
                 let (deliveries, again, body) = (held.deliveries, held.again, held.body.clone());
-                handed.push(Handed { seq, deliveries, again, body });
+                handed.push(Handed { seq, deliveries, again, body, age: now - held.added });
             }
         }
         if queue.ready.iter().any(|ready| !ready.is_empty()) {
@@ -164,7 +169,7 @@ impl Board {
         let now = Instant::now();
         let mut state = self.state.lock();
         let next = state.put_back(pool, now);
-        (state.take(pool, max, now + self.ack_wait), next)
+        (state.take(pool, max, now, now + self.ack_wait), next)
     }
 
     /// Extends the leases of these deliveries; those that are over or were given to somebody else stay as they are.
@@ -203,7 +208,29 @@ impl Board {
         seqs.for_each(|seq| state.remove(seq));
     }
 
-    /// Whether this task is unfinished.
+    /// What each pool has to do.
+    pub(super) fn backlogs(&self) -> BTreeMap<PoolName, Backlog> {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let pools: Vec<PoolName> = state.pools.keys().cloned().collect();
+        let mut all = BTreeMap::new();
+        for pool in pools {
+            state.put_back(&pool, now);
+            all.insert(pool, Backlog::default());
+        }
+        for held in state.tasks.values() {
+            let Some(backlog) = all.get_mut(&held.pool) else { continue };
+            match held.place {
+                Place::Ready => {
+                    backlog.waiting += 1;
+                    backlog.oldest = backlog.oldest.max(now - held.added);
+                }
+                Place::Leased { .. } | Place::Delayed { .. } => backlog.running += 1,
+            }
+        }
+        all
+    }
+
     /// Under which numbers these dispatches lie in a pool's queue.
     pub(super) fn find(&self, pool: &PoolName, ids: &[CommandId]) -> HashMap<CommandId, u64> {
         let wanted: HashSet<&CommandId> = ids.iter().collect();
@@ -213,6 +240,7 @@ impl Board {
         known.filter(|(id, _)| wanted.contains(id)).collect()
     }
 
+    /// Whether this task is unfinished.
     pub(super) fn holds(&self, pool: &PoolName, seq: u64) -> bool {
         self.state.lock().tasks.get(&seq).is_some_and(|held| held.pool == *pool)
     }

@@ -1,6 +1,7 @@
 //! Life-cycle events inside one process: a channel that all who want them share.
 
 use async_trait::async_trait;
+use stepmill_protocol::{Namespace, WorkflowName};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -23,7 +24,7 @@ impl Default for EmbeddedLife {
 
 #[async_trait]
 impl Life for EmbeddedLife {
-    fn is_wanted(&self) -> bool {
+    fn is_wanted(&self, _: &Namespace, _: &WorkflowName) -> bool {
         self.sender.receiver_count() > 0
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stepmill_protocol::link::{AckId, BoxFuture, Delivery, Heartbeat, LinkError, WorkerLink};
-use stepmill_protocol::{AskAnswer, AskRequest, DeadLetter, LogRecord, PartitionNo, PoolName, StepKind};
+use stepmill_protocol::{
+    AskAnswer, AskRequest, DeadLetter, LogRecord, Millis, PartitionNo, PoolName, StepKind, Timestamp,
+};
 use tokio::time::Instant;
 
 use super::archive::EmbeddedArchive;
@@ -12,6 +14,7 @@ use super::board::{Board, Handed};
 use super::bus::EmbeddedBus;
 use super::log::EmbeddedLog;
 use super::publish::{Count, Remove};
+use crate::clock::{Clock, SystemClock};
 use crate::port::bus::{Bus, OwnerAnswer, OwnerRequest};
 use crate::port::queue::{Archive, QueueError, Source};
 use crate::store::embedded::Core;
@@ -79,11 +82,13 @@ impl EmbeddedLink {
             handed.iter().for_each(|h| self.board.delay(h.seq, h.deliveries, Duration::ZERO));
             return Err(failure.into());
         }
-        let delivery = |Handed { seq, deliveries, again, body }: Handed| Delivery {
+        let now = SystemClock.now();
+        let delivery = |Handed { seq, deliveries, again, body, age }: Handed| Delivery {
             task: body.map(Arc::unwrap_or_clone),
             deliveries,
             again,
             ack: ack_id(seq, deliveries),
+            stored_at: Some(Timestamp(now.0.saturating_sub(Millis::from(age).0))),
         };
         Ok(handed.into_iter().map(delivery).collect())
     }
@@ -92,7 +97,9 @@ impl EmbeddedLink {
         let answer = self.bus.ask_owner(partition, &OwnerRequest::Ask(request), ASK_WAIT).await;
         match answer.map_err(|problem| refused(problem.to_string()))? {
             OwnerAnswer::Ask(answer) => Ok(answer),
-            OwnerAnswer::Seen => Err(refused("the owner answered another question; ask again".into())),
+            OwnerAnswer::Seen | OwnerAnswer::Ended(_) => {
+                Err(refused("the owner answered another question; ask again".into()))
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The port `Tasks`, and the window in which a message id is remembered.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use stepmill_protocol::{CommandId, PoolName};
 
 use super::board::Board;
 use super::publish::{Publish, Remove};
-use crate::port::queue::{OutgoingTask, QueueError, Tasks};
+use crate::port::queue::{Backlog, OutgoingTask, QueueError, Tasks};
 use crate::port::store::Published;
 use crate::store::embedded::Core;
 
@@ -61,6 +61,10 @@ impl Tasks for EmbeddedTasks {
 
     async fn gone(&self, pool: &PoolName, messages: &[Published]) -> Result<Vec<bool>, QueueError> {
         Ok(messages.iter().map(|message| !self.is_here(pool, message)).collect())
+    }
+
+    async fn backlogs(&self) -> Result<BTreeMap<PoolName, Backlog>, QueueError> {
+        Ok(self.board.backlogs())
     }
 
     async fn remove(&self, pool: &PoolName, messages: &[Published]) {

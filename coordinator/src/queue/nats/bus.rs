@@ -60,7 +60,7 @@ impl stepmill_nats::OwnerHandler for Owner {
         Box::pin(async move {
             match answer.await {
                 OwnerAnswer::Ask(answer) => Some(answer),
-                OwnerAnswer::Seen => None,
+                OwnerAnswer::Seen | OwnerAnswer::Ended(_) => None,
             }
         })
     }
@@ -70,7 +70,11 @@ impl stepmill_nats::OwnerHandler for Owner {
             let request = codec::unpack(&body)
                 .inspect_err(|error| tracing::warn!(%partition, %error, "a question to the owner cannot be read"))
                 .ok()?;
-            let answer = self.0.handle(partition, request).await;
+            let answer = match self.0.handle(partition, request).await {
+                // Coordinators of an earlier release know nothing else.
+                OwnerAnswer::Ended(_) => OwnerAnswer::Seen,
+                answer @ (OwnerAnswer::Ask(_) | OwnerAnswer::Seen) => answer,
+            };
             codec::pack(&answer)
                 .inspect_err(|error| tracing::error!(%partition, %error, "the owner's answer cannot be written"))
                 .ok()

@@ -3,6 +3,7 @@
 mod archive;
 mod bus;
 mod events;
+mod interest;
 mod jobs;
 mod life;
 mod log;

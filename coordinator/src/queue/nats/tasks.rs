@@ -1,16 +1,16 @@
 //! The pools' queues in `SM_TASKS_<pool>`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use stepmill_nats::{Nats, Serving, StreamOptions, TaskMessage, TaskQueues};
+use stepmill_nats::{Nats, Serving, StreamOptions, TaskDepth, TaskMessage, TaskQueues};
 use stepmill_protocol::{CommandId, PoolName, codec};
 
 use super::{error, unreadable};
-use crate::port::queue::{OutgoingTask, QueueError, Tasks};
+use crate::port::queue::{Backlog, OutgoingTask, QueueError, Tasks};
 use crate::port::store::Published;
 
 /// Messages that a sweep looks at in one go.
@@ -128,6 +128,21 @@ impl Tasks for NatsTasks {
             }
         }
         Ok(gone)
+    }
+
+    async fn backlogs(&self) -> Result<BTreeMap<PoolName, Backlog>, QueueError> {
+        let pools = self.queues.pools().await.map_err(error)?;
+        let asked = pools.into_iter().map(|pool| async move {
+            let depth = self.queues.depth(&pool).await.map_err(error)?;
+            Ok::<_, QueueError>((pool, depth))
+        });
+        let mut all = BTreeMap::new();
+        for (pool, depth) in futures::future::try_join_all(asked).await? {
+            // A queue that went away meanwhile has none.
+            let Some(TaskDepth { waiting, oldest, running }) = depth else { continue };
+            all.insert(pool, Backlog { waiting, oldest, running });
+        }
+        Ok(all)
     }
 
     async fn remove(&self, pool: &PoolName, messages: &[Published]) {

@@ -160,7 +160,7 @@ fn move_in_indexes(
         changes.remove(keys.ended(p), &ended_entry(write.run, index, state));
     }
     if let Some(ms) = write.expire_ms {
-        // The log's time is near enough: the score only says in which order trimming looks at the entries.
+        // The log's time is near enough: the score only says when trimming looks at the entry, and is corrected then.
         let leaves = commit.to.at.0.saturating_add(ms).min(SCORE_MAX);
         changes.add(keys.ended(p), leaves, &ended_entry(write.run, index, index.state));
     }

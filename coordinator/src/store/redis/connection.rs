@@ -57,6 +57,12 @@ impl Connection {
         .await
     }
 
+    /// The server's time in milliseconds, by which keys expire.
+    pub(super) async fn now(&self) -> Result<u64, StoreError> {
+        let (seconds, micros): (u64, u64) = self.command(&redis::cmd("TIME")).await?;
+        Ok(seconds * 1_000 + micros / 1_000)
+    }
+
     /// Sends several commands in one go. They must bear being done twice: when a script is unknown, all are sent again.
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
         let mut to = self.manager();

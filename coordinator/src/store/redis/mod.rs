@@ -126,8 +126,7 @@ impl Store for RedisStore {
     }
 
     async fn beat(&self, owner: &str, ttl_ms: u64) -> Result<Vec<String>, StoreError> {
-        let (seconds, micros): (u64, u64) = self.fast.command(&redis::cmd("TIME")).await?;
-        let now = seconds * 1_000 + micros / 1_000;
+        let now = self.fast.now().await?;
         let mut cmd = script::call(&script::BEAT, &[self.keys.members()]);
         cmd.arg(now).arg(owner).arg(now.saturating_add(ttl_ms).min(SCORE_MAX));
         let mut alive: Vec<String> = self.fast.command(&cmd).await?;

@@ -126,8 +126,9 @@ impl RedisStore {
         if limit == 0 {
             return Ok(0);
         }
+        let now = self.slow.now().await?;
         let mut cmd = command("ZRANGE", &self.keys.ended(p));
-        cmd.arg(0).arg(limit.min(u32::MAX as usize) - 1);
+        cmd.arg("-inf").arg(now).arg("BYSCORE").arg("LIMIT").arg(0).arg(limit.min(u32::MAX as usize));
         let entries: Vec<Vec<u8>> = self.slow.command(&cmd).await?;
         let mut gone = 0usize;
         for chunk in entries.chunks(TRIM_CHUNK) {

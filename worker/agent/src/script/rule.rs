@@ -8,9 +8,12 @@ use regex::Regex;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use stepmill_worker_engine::model::{Message, ModelRequest};
+
+use super::fault::Fault;
 use super::template::Picked;
-use super::{ChatRequest, Role};
 use crate::limit;
+use crate::llm::repair;
 
 /// Where a rule file comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub enum ScriptSource {
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
     /// It cannot be read.
-    #[error("the rules of the scripted model cannot be read from {path}: {reason}; check STEPMILL_LLM_SCRIPT")]
+    #[error("the rules of the scripted model cannot be read from {path}: {reason}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -40,7 +43,7 @@ pub enum ScriptError {
 /// A whole rule file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Script {
+pub(super) struct Rules {
     #[serde(default = "default_model")]
     pub(super) model: String,
     #[serde(default)]
@@ -48,8 +51,22 @@ pub(super) struct Script {
     #[serde(default)]
     pub(super) latency_ms: Latency,
     #[serde(default)]
+    pub(super) token_latency_ms: u64,
+    #[serde(default)]
     pub(super) faults: Vec<Fault>,
+    #[serde(default)]
+    pub(super) limits: Option<QuotaSettings>,
     pub(super) rules: Vec<Rule>,
+}
+
+/// What a server with these rules allows a minute; what is not said is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuotaSettings {
+    /// Tokens read and written.
+    pub tokens_per_minute: Option<u64>,
+    /// Requests.
+    pub requests_per_minute: Option<u64>,
 }
 
 /// One rule.
@@ -61,7 +78,7 @@ pub(super) struct Rule {
     pub(super) when: When,
     #[serde(default)]
     pick: BTreeMap<String, Pick>,
-    pub(super) answer: AnswerTemplate,
+    pub(super) answer: Answers,
     #[serde(default)]
     pub(super) latency_ms: Option<Latency>,
     #[serde(default)]
@@ -75,7 +92,12 @@ pub(super) struct When {
     system: Option<Match>,
     user: Option<Match>,
     text: Option<Match>,
+    result: Option<Match>,
     schema: Option<String>,
+    tool: Option<String>,
+    model: Option<String>,
+    turn: Option<Vec<usize>>,
+    repair: Option<bool>,
     tries: Option<Vec<u32>>,
 }
 
@@ -112,16 +134,75 @@ enum Part {
     System,
     User,
     Text,
+    Result,
 }
 
 /// What a rule answers.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum AnswerTemplate {
-    /// A JSON value.
-    Json(Value),
-    /// A text.
-    Text(String),
+#[serde(untagged)]
+pub(super) enum Answers {
+    /// One answer after the other, by how often the model has spoken in the conversation; the last one from then on.
+    Sequence {
+        /// The answers.
+        sequence: Vec<AnswerTemplate>,
+    },
+    /// Always the same.
+    One(AnswerTemplate),
+}
+
+/// One answer: a text or a JSON value, tool calls, or both.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerTemplate {
+    #[serde(default)]
+    pub(super) text: Option<String>,
+    #[serde(default)]
+    pub(super) json: Option<Value>,
+    #[serde(default)]
+    tool: Option<ToolTemplate>,
+    #[serde(default)]
+    tools: Vec<ToolTemplate>,
+}
+
+/// A tool call.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ToolTemplate {
+    pub(super) name: String,
+    #[serde(default = "no_arguments")]
+    pub(super) arguments: Value,
+}
+
+fn no_arguments() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+impl Answers {
+    /// The answer of this turn, from 0. There is always one: the file was checked.
+    pub(super) fn at(&self, turn: usize) -> &AnswerTemplate {
+        match self {
+            Self::One(answer) => answer,
+            Self::Sequence { sequence } => &sequence[turn.min(sequence.len() - 1)],
+        }
+    }
+
+    fn all(&self) -> &[AnswerTemplate] {
+        match self {
+            Self::One(answer) => std::slice::from_ref(answer),
+            Self::Sequence { sequence } => sequence,
+        }
+    }
+}
+
+impl AnswerTemplate {
+    /// The tool calls, in order.
+    pub(super) fn tools(&self) -> impl Iterator<Item = &ToolTemplate> {
+        self.tool.iter().chain(&self.tools)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.text.is_none() && self.json.is_none() && self.tools().next().is_none()
+    }
 }
 
 /// How long an answer takes, in milliseconds.
@@ -145,58 +226,29 @@ impl Default for Latency {
     }
 }
 
-/// Something that goes wrong: in the named tries, by chance, or (where neither is said) always.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Fault {
-    pub(super) kind: FaultKind,
-    #[serde(default)]
-    pub(super) chance: Option<f64>,
-    #[serde(default)]
-    pub(super) tries: Option<Vec<u32>>,
-    #[serde(default)]
-    pub(super) retry_after_ms: Option<u64>,
-}
-
-/// What can go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum FaultKind {
-    /// The answer breaks off in the middle of its JSON.
-    Malformed,
-    /// 429.
-    RateLimited,
-    /// 500.
-    ServerError,
-    /// No answer in time.
-    Timeout,
-    /// The model declines.
-    Refusal,
-    /// The answer reaches the limit of tokens.
-    Length,
-}
-
 fn default_model() -> String {
     "scripted".into()
 }
 
-impl Script {
+impl Rules {
     /// Reads and checks a rule file.
     pub(super) fn load(source: &ScriptSource) -> Result<Self, ScriptError> {
         let text = match source {
             ScriptSource::Text(text) => text.clone(),
             ScriptSource::File(path) => {
-                let unread = |reason: String| ScriptError::Read { path: path.clone(), reason };
-                let size = std::fs::metadata(path).map_err(|e| unread(e.to_string()))?.len();
-                if size > limit::SCRIPT_BYTES_MAX {
-                    return Err(unread(format!("it has {size} bytes, {} are allowed", limit::SCRIPT_BYTES_MAX)));
-                }
-                std::fs::read_to_string(path).map_err(|e| unread(e.to_string()))?
+                crate::file::read(path).map_err(|reason| ScriptError::Read { path: path.clone(), reason })?
             }
         };
         let script: Self = serde_saphyr::from_str(&text).map_err(|e| ScriptError::Form(e.to_string()))?;
         if script.rules.len() > limit::RULES_MAX {
             return Err(ScriptError::Form(format!("more than {} rules", limit::RULES_MAX)));
+        }
+        for rule in &script.rules {
+            let answers = rule.answer.all();
+            if answers.is_empty() || answers.iter().any(AnswerTemplate::is_empty) {
+                let text = "has an answer with nothing in it; give `text`, `json`, `tool` or `tools`";
+                return Err(ScriptError::Form(format!("rule `{}` {text}", rule.name)));
+            }
         }
         let faults = script.rules.iter().flat_map(|rule| &rule.faults).chain(&script.faults);
         for chance in faults.filter_map(|fault| fault.chance) {
@@ -208,27 +260,41 @@ impl Script {
     }
 
     /// The first rule that matches, and what it picked.
-    pub(super) fn answering(&self, request: &ChatRequest) -> Option<(&Rule, Picked)> {
-        let texts = Texts::of(request);
-        self.rules.iter().find(|rule| rule.when.holds(request, &texts)).map(|rule| (rule, rule.picks(&texts)))
+    pub(super) fn answering(&self, request: &ModelRequest, tries: u32) -> Option<(&Rule, Picked)> {
+        let seen = Seen::of(request, tries);
+        self.rules.iter().find(|rule| rule.when.holds(&seen)).map(|rule| (rule, rule.picks(&seen)))
     }
 }
 
 /// The parts of a request that rules look at.
-struct Texts {
+struct Seen<'r> {
+    request: &'r ModelRequest,
+    tries: u32,
     system: String,
     user: String,
     text: String,
+    result: String,
+    turn: usize,
+    repair: bool,
 }
 
-impl Texts {
-    fn of(request: &ChatRequest) -> Self {
-        let said = |role| request.messages.iter().filter(move |m| m.role == role).map(|m| m.content.as_str());
-        let all: Vec<&str> = request.messages.iter().map(|m| m.content.as_str()).collect();
+impl<'r> Seen<'r> {
+    fn of(request: &'r ModelRequest, tries: u32) -> Self {
+        let texts: Vec<(&Message, String)> = request.messages.iter().map(|m| (m, m.text())).collect();
+        let said =
+            |wanted: fn(&Message) -> bool| texts.iter().filter(move |(m, _)| wanted(m)).map(|(_, text)| text.as_str());
+        let is_user = |m: &Message| matches!(m, Message::User { .. });
+        let is_repair = |text: &&str| text.starts_with(repair::BEGINNING);
         Self {
-            system: said(Role::System).collect::<Vec<_>>().join("\n"),
-            user: said(Role::User).next_back().unwrap_or_default().to_owned(),
-            text: all.join("\n"),
+            request,
+            tries,
+            system: said(|m| matches!(m, Message::System { .. })).collect::<Vec<_>>().join("\n"),
+            // Whoever is asked to repair an answer is asked for the same thing as before.
+            user: said(is_user).rfind(|text| !is_repair(text)).unwrap_or_default().to_owned(),
+            text: texts.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n"),
+            result: said(|m| matches!(m, Message::Tool { .. })).next_back().unwrap_or_default().to_owned(),
+            turn: said(|m| matches!(m, Message::Assistant { .. })).count(),
+            repair: said(is_user).next_back().is_some_and(|text| is_repair(&text)),
         }
     }
 
@@ -237,19 +303,26 @@ impl Texts {
             Part::System => &self.system,
             Part::User => &self.user,
             Part::Text => &self.text,
+            Part::Result => &self.result,
         }
     }
 }
 
 impl When {
-    fn holds(&self, request: &ChatRequest, texts: &Texts) -> bool {
-        let fits = |wanted: &Option<Match>, text: &str| wanted.as_ref().is_none_or(|m| m.fits(text));
-        let schema = request.schema.as_ref().map(|schema| schema.name.as_str());
-        fits(&self.system, &texts.system)
-            && fits(&self.user, &texts.user)
-            && fits(&self.text, &texts.text)
+    fn holds(&self, seen: &Seen<'_>) -> bool {
+        let fits = |wanted: &Option<Match>, part| wanted.as_ref().is_none_or(|m| m.fits(seen.part(part)));
+        let schema = seen.request.schema.as_ref().map(|schema| schema.name.as_str());
+        let offered = |name: &String| seen.request.tools.iter().any(|tool| tool.name == *name);
+        fits(&self.system, Part::System)
+            && fits(&self.user, Part::User)
+            && fits(&self.text, Part::Text)
+            && fits(&self.result, Part::Result)
             && (self.schema.is_none() || self.schema.as_deref() == schema)
-            && self.tries.as_ref().is_none_or(|tries| tries.contains(&request.tries))
+            && self.tool.as_ref().is_none_or(offered)
+            && self.model.as_ref().is_none_or(|model| *model == seen.request.model)
+            && self.turn.as_ref().is_none_or(|turns| turns.contains(&seen.turn))
+            && self.repair.is_none_or(|repair| repair == seen.repair)
+            && self.tries.as_ref().is_none_or(|tries| tries.contains(&seen.tries))
     }
 }
 
@@ -263,9 +336,14 @@ impl Match {
 
 impl Rule {
     /// The named groups of the rule's own patterns, then what `pick` asks for.
-    fn picks(&self, texts: &Texts) -> Picked {
+    fn picks(&self, texts: &Seen<'_>) -> Picked {
         let mut picked = Picked::new();
-        let matches = [(&self.when.system, Part::System), (&self.when.user, Part::User), (&self.when.text, Part::Text)];
+        let matches = [
+            (&self.when.system, Part::System),
+            (&self.when.user, Part::User),
+            (&self.when.text, Part::Text),
+            (&self.when.result, Part::Result),
+        ];
         for (wanted, part) in matches {
             let Some(pattern) = wanted.as_ref().and_then(|m| m.regex.as_ref()) else { continue };
             for found in pattern.0.captures_iter(texts.part(part)) {
