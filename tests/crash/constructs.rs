@@ -112,11 +112,11 @@ do:
             "
 use:
   extensions:
-    - count: { extend: call, after: [{ count: { set: '${ 1 }', export: { as: '${ ($context // 0) + 1 }' } } }] }
+    - count: { extend: call, after: [{ count: { set: '${ 1 }', export: { as: '${ { n: (($context.n // 0) + 1) } }' } } }] }
 do:
   - one: { call: sleep, with: { ms: 1000 } }
   - two: { call: sleep, with: { ms: 1000 } }
-  - three: { set: '${ { counted: $context } }' }
+  - three: { set: '${ { counted: $context.n } }' }
 ",
             json!({ "counted": 2 }),
         ),
