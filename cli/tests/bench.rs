@@ -279,7 +279,8 @@ fn processes_of(dir: &Path) -> Vec<String> {
     let lines = all.filter_map(|process| {
         let line = String::from_utf8(std::fs::read(process.join("cmdline")).ok()?).ok()?;
         let inside = std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
-        (inside || line.contains(dir.to_str()?)).then_some(line)
+        // One that is about to be gone has no arguments any more.
+        (!line.is_empty() && (inside || line.contains(dir.to_str()?))).then_some(line)
     });
     lines.collect()
 }
