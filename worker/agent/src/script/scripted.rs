@@ -43,9 +43,8 @@ use crate::text::{floor_char_boundary, quote};
 ///     answer: {json: {category: refund, order: "{{order}}", all: "{{order[]}}"}}
 ///     latency_ms: 5
 ///     faults:                                 # before those for all rules
-///       - {kind: malformed, tries: [1]}
-///       # also server_error, overloaded, timeout, context_too_long, cut_stream, refusal, length, wrong_class, wrong_tool,
-///       # unknown_tool, invented_argument
+///       - {kind: malformed, tries: [1]}       # also server_error, overloaded, timeout, context_too_long, cut_stream,
+///       - {kind: refusal, tries: [2]}         # length, wrong_class, wrong_tool, unknown_tool, invented_argument
 ///   - name: agent                             # by turns of the conversation; the last one from then on
 ///     when: {tool: look_up}
 ///     answer:
